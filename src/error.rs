@@ -1,0 +1,168 @@
+//! The one error type. Every variant carries the names a reader needs to act: the file, the tensor, the limit, the adapter.
+
+use std::path::{Path, PathBuf};
+
+/// What every fallible function of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something could not be done.
+///
+/// The text is one line; [`Error::is_input`] tells an image at fault from a model, device or usage at fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The path as it was given.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// An image could not be decoded, or is refused (too large, truncated).
+    #[error("{image}: {reason}")]
+    Image {
+        /// The image's path, or what the caller named it.
+        image: String,
+        /// Why it was refused.
+        reason: String,
+    },
+    /// A weights file breaks the safetensors format.
+    #[error("{}: not a valid safetensors file: {reason}", file.display())]
+    Safetensors {
+        /// The weights file.
+        file: PathBuf,
+        /// Which rule it breaks.
+        reason: String,
+    },
+    /// A configuration file is missing a field, or holds a value that can't be used.
+    #[error("{file}: {reason}")]
+    Config {
+        /// The file at fault.
+        file: String,
+        /// The field and why.
+        reason: String,
+    },
+    /// The model names a tensor the checkpoint lacks.
+    #[error("{file}: tensor `{tensor}` is missing ({family} layout, shape {expected:?} expected)")]
+    MissingTensor {
+        /// The tensor as its family names it.
+        tensor: String,
+        /// The shape it should have.
+        expected: Vec<usize>,
+        /// The family that was detected.
+        family: &'static str,
+        /// The checkpoint.
+        file: String,
+    },
+    /// A tensor does not have the shape its configuration demands.
+    #[error("{file}: tensor `{tensor}` has shape {found:?}, expected {expected:?}")]
+    WrongShape {
+        /// The tensor as its family names it.
+        tensor: String,
+        /// The shape the configuration demands.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        found: Vec<usize>,
+        /// The checkpoint.
+        file: String,
+    },
+    /// The checkpoint holds tensors that neither the model uses nor its family ignores.
+    #[error("{file}: {} unused tensor(s), so this is not the model it seems to be: {}", tensors.len(), tensors.join(", "))]
+    UnusedTensors {
+        /// Their names, sorted.
+        tensors: Vec<String>,
+        /// The checkpoint.
+        file: String,
+    },
+    /// The checkpoint or its configuration can't be run.
+    #[error("{file}: {reason}")]
+    Model {
+        /// The checkpoint.
+        file: String,
+        /// Why it can't be run.
+        reason: String,
+    },
+    /// Tensors given to an operation or a session do not fit each other.
+    #[error("{what}: {reason}")]
+    Shape {
+        /// The operation or input.
+        what: String,
+        /// Expected and found shapes.
+        reason: String,
+    },
+    /// No adapter matches the request, or several do.
+    #[error("device `{request}`: {reason}")]
+    NoDevice {
+        /// What was asked for.
+        request: String,
+        /// Why nothing (or too much) was found.
+        reason: String,
+    },
+    /// The device refused a resource, a shader or a command.
+    #[error("{adapter}: {reason}")]
+    Device {
+        /// The adapter's name.
+        adapter: String,
+        /// The driver's or wgpu's reason.
+        reason: String,
+    },
+    /// The device was lost; open a new session.
+    #[error("{adapter}: the device was lost: {reason}")]
+    DeviceLost {
+        /// The adapter's name.
+        adapter: String,
+        /// The driver's reason.
+        reason: String,
+    },
+    /// Memory ran out on the device.
+    #[error("{adapter}: out of memory while allocating {what}")]
+    OutOfMemory {
+        /// The adapter's name.
+        adapter: String,
+        /// What was being allocated.
+        what: String,
+    },
+    /// A tensor is larger than the device can bind, and can't be split further.
+    #[error("tensor `{tensor}` needs {bytes} bytes, the device binds at most {limit}")]
+    Limit {
+        /// The tensor's name in the graph.
+        tensor: String,
+        /// Its size.
+        bytes: u64,
+        /// The largest binding.
+        limit: u64,
+    },
+    /// An argument has no meaning here.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl Error {
+    /// Whether an input image is at fault, so that other inputs may still succeed.
+    #[must_use]
+    pub fn is_input(&self) -> bool {
+        matches!(self, Error::Image { .. })
+    }
+
+    pub(crate) fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.as_ref().to_path_buf();
+        move |source| Error::Io { path, source }
+    }
+
+    pub(crate) fn image(image: impl Into<String>, reason: impl ToString) -> Error {
+        Error::Image { image: image.into(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn config(file: impl Into<String>, reason: impl ToString) -> Error {
+        Error::Config { file: file.into(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn model(file: impl Into<String>, reason: impl ToString) -> Error {
+        Error::Model { file: file.into(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn shape(what: impl Into<String>, reason: impl ToString) -> Error {
+        Error::Shape { what: what.into(), reason: reason.to_string() }
+    }
+}

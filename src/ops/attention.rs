@@ -1,0 +1,107 @@
+//! Multi-head scaled-dot-product attention (Vaswani et al. 2017), fused: the score matrix is never stored.
+
+use super::{Operands, operand};
+
+/// Where a sequence lies inside a tensor, in elements: `offset + outer·o + seq·t + head·head_dim + d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strides {
+    /// First element (0 for q, D for k, 2·D for v of a packed `[B, T, 3·D]`).
+    pub offset: usize,
+    /// Step from one independent sequence to the next.
+    pub outer: usize,
+    /// Step from one token to the next.
+    pub seq: usize,
+}
+
+impl Strides {
+    fn end(self, outer: usize, seq: usize, width: usize) -> usize {
+        self.offset + self.outer * (outer - 1) + self.seq * (seq - 1) + width
+    }
+}
+
+/// `o = post_scale·softmax(scale·q·kᵀ)·v` for each of `outer` sequences and `heads` heads.
+///
+/// Operands: the tensors that hold q, k and v (which may be one and the same); output: heads side by side, as [`Strides`] `o`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attention {
+    /// Independent sequences (images, as a rule).
+    pub outer: usize,
+    /// H.
+    pub heads: usize,
+    /// d.
+    pub head_dim: usize,
+    /// Queries per sequence.
+    pub q_len: usize,
+    /// Keys per sequence.
+    pub kv_len: usize,
+    /// Multiplies the scores before the softmax (d^-0.5 as a rule).
+    pub scale: f32,
+    /// Multiplies the probabilities after the softmax (1 as a rule).
+    pub post_scale: f32,
+    /// Queries.
+    pub q: Strides,
+    /// Keys.
+    pub k: Strides,
+    /// Values.
+    pub v: Strides,
+    /// Output.
+    pub o: Strides,
+}
+
+impl Attention {
+    /// Self-attention over a packed `[outer, len, 3·heads·head_dim]`, output `[outer, len, heads·head_dim]`.
+    #[must_use]
+    pub fn packed(outer: usize, len: usize, heads: usize, head_dim: usize, scale: f32) -> Self {
+        let width = heads * head_dim;
+        let part = |i: usize| Strides { offset: i * width, outer: len * 3 * width, seq: 3 * width };
+        let o = Strides { offset: 0, outer: len * width, seq: width };
+        let (q_len, kv_len, post_scale) = (len, len, 1.0);
+        Attention { outer, heads, head_dim, q_len, kv_len, scale, post_scale, q: part(0), k: part(1), v: part(2), o }
+    }
+
+    pub(super) fn operand_lens(&self) -> Vec<Option<usize>> {
+        let width = self.heads * self.head_dim;
+        [(self.q, self.q_len), (self.k, self.kv_len), (self.v, self.kv_len)]
+            .into_iter()
+            .map(|(at, len)| Some(at.end(self.outer, len, width)))
+            .collect()
+    }
+
+    pub(super) fn output_len(&self) -> usize {
+        self.o.end(self.outer, self.q_len, self.heads * self.head_dim)
+    }
+
+    pub(super) fn flop(&self) -> f64 {
+        (self.outer * self.heads * self.q_len) as f64 * self.kv_len as f64 * (4.0 * self.head_dim as f64 + 4.0)
+    }
+
+    pub(super) fn reference(&self, operands: &Operands<'_>, out: &mut [f32]) {
+        let (q, k, v) = (operand(operands, 0), operand(operands, 1), operand(operands, 2));
+        let d = self.head_dim;
+        let mut scores = vec![0.0f64; self.kv_len];
+        for outer in 0..self.outer {
+            for head in 0..self.heads {
+                let at = |s: Strides, t: usize| s.offset + s.outer * outer + s.seq * t + head * d;
+                for i in 0..self.q_len {
+                    let query = &q[at(self.q, i)..][..d];
+                    for (j, score) in scores.iter_mut().enumerate() {
+                        let key = &k[at(self.k, j)..][..d];
+                        let dot: f64 = query.iter().zip(key).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                        *score = dot * f64::from(self.scale);
+                    }
+                    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
+                    let row = &mut out[at(self.o, i)..][..d];
+                    for (e, o) in row.iter_mut().enumerate() {
+                        let mixed: f64 = scores
+                            .iter()
+                            .enumerate()
+                            .map(|(j, s)| (s - max).exp() * f64::from(v[at(self.v, j) + e]))
+                            .sum();
+                        *o = (mixed / sum * f64::from(self.post_scale)) as f32;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Layer normalisation over the trailing axes (Ba, Kiros and Hinton 2016), biased variance as PyTorch's.
+
+use super::{Operands, operand};
+
+/// `y = (x − mean)/√(var + eps)·weight + bias` within each group of `len` consecutive values.
+///
+/// Operands: `x [groups, len]`, `weight [len]`, `bias [len]`; output `[groups, len]`. Normalising `[B, T, D]` over its last
+/// axis is `groups = B·T, len = D`; jointly over its last two, `groups = B, len = T·D`: see [`LayerNorm::over`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerNorm {
+    /// Independent groups.
+    pub groups: usize,
+    /// Values normalised together.
+    pub len: usize,
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+impl LayerNorm {
+    /// Normalises a tensor of `shape` jointly over its last `axes` axes.
+    #[must_use]
+    pub fn over(shape: &[usize], axes: usize, eps: f32) -> Self {
+        let (outer, inner) = shape.split_at(shape.len() - axes.min(shape.len()));
+        LayerNorm { groups: outer.iter().product(), len: inner.iter().product(), eps }
+    }
+
+    pub(super) fn operand_lens(&self) -> Vec<Option<usize>> {
+        vec![Some(self.groups * self.len), Some(self.len), Some(self.len)]
+    }
+
+    pub(super) fn output_len(&self) -> usize {
+        self.groups * self.len
+    }
+
+    pub(super) fn flop(&self) -> f64 {
+        7.0 * self.output_len() as f64
+    }
+
+    pub(super) fn reference(&self, operands: &Operands<'_>, out: &mut [f32]) {
+        let (x, weight, bias) = (operand(operands, 0), operand(operands, 1), operand(operands, 2));
+        for (row, out) in x.chunks_exact(self.len).zip(out.chunks_exact_mut(self.len)).take(self.groups) {
+            let mean = row.iter().map(|v| f64::from(*v)).sum::<f64>() / self.len as f64;
+            let var = row.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / self.len as f64;
+            let rstd = 1.0 / (var + f64::from(self.eps)).sqrt();
+            for (((y, v), w), b) in out.iter_mut().zip(row).zip(weight).zip(bias) {
+                *y = ((f64::from(*v) - mean) * rstd * f64::from(*w) + f64::from(*b)) as f32;
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! `y = residual + gamma ⊙ act(x·Wᵀ + bias)`: every product in the model, with its epilogue.
+
+use super::{Activation, Operands, operand};
+
+/// A linear layer over rows.
+///
+/// Operands: `x [·, k]`, `weight [n, k]`, `bias [n]?`, `gamma [n]?` (layer scale), `residual [·, ld]?`; output `[·, ld]`.
+/// `m` rows are read from `x_row` on and written from `y_row` on, into columns `y_col..y_col + n` of rows `ld` wide, so
+/// that a product too large for one binding can be cut by rows or by output columns. The residual is read where the
+/// output is written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Linear {
+    /// Rows.
+    pub m: usize,
+    /// Output columns of this piece.
+    pub n: usize,
+    /// Inner length.
+    pub k: usize,
+    /// Applied to the sum before `gamma`.
+    pub act: Activation,
+    /// Whether operand 2 is there.
+    pub bias: bool,
+    /// Whether operand 3 is there.
+    pub gamma: bool,
+    /// Whether operand 4 is there.
+    pub residual: bool,
+    /// First row of `x`.
+    pub x_row: usize,
+    /// First row of the output (and residual).
+    pub y_row: usize,
+    /// First column of the output (and residual).
+    pub y_col: usize,
+    /// Columns of the output tensor.
+    pub ld: usize,
+}
+
+impl Linear {
+    /// `m` rows of `k` to `n`, whole, without an epilogue.
+    #[must_use]
+    pub fn new(m: usize, k: usize, n: usize) -> Self {
+        let act = Activation::None;
+        Linear { m, n, k, act, bias: false, gamma: false, residual: false, x_row: 0, y_row: 0, y_col: 0, ld: n }
+    }
+
+    pub(super) fn operand_lens(&self) -> Vec<Option<usize>> {
+        vec![
+            Some((self.x_row + self.m) * self.k),
+            Some(self.n * self.k),
+            self.bias.then_some(self.n),
+            self.gamma.then_some(self.n),
+            self.residual.then_some(self.output_len()),
+        ]
+    }
+
+    pub(super) fn output_len(&self) -> usize {
+        (self.y_row + self.m) * self.ld
+    }
+
+    pub(super) fn flop(&self) -> f64 {
+        2.0 * self.m as f64 * self.n as f64 * self.k as f64
+    }
+
+    pub(super) fn reference(&self, operands: &Operands<'_>, out: &mut [f32]) {
+        let (x, w) = (operand(operands, 0), operand(operands, 1));
+        let (bias, gamma, residual) = (operand(operands, 2), operand(operands, 3), operand(operands, 4));
+        for i in 0..self.m {
+            let row = &x[(self.x_row + i) * self.k..][..self.k];
+            for j in 0..self.n {
+                let weight = &w[j * self.k..][..self.k];
+                let mut sum: f64 = row.iter().zip(weight).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                if self.bias {
+                    sum += f64::from(bias[j]);
+                }
+                let mut y = self.act.apply(sum as f32);
+                if self.gamma {
+                    y *= gamma[j];
+                }
+                let at = (self.y_row + i) * self.ld + self.y_col + j;
+                out[at] = if self.residual { residual[at] + y } else { y };
+            }
+        }
+    }
+}
