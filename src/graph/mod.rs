@@ -1,0 +1,186 @@
+//! The forward pass as plain data: tensors, nodes, and a plan for their memory. Knows no model and no device.
+
+mod plan;
+
+pub use plan::Plan;
+
+use crate::error::Result;
+use crate::ops::{Cost, Op};
+
+/// Names a tensor of one [`Graph`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TensorId(usize);
+
+impl TensorId {
+    /// Position in [`Graph::tensors`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// Element type of a tensor as the graph sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    /// 32-bit float.
+    F32,
+    /// Byte (image pixels).
+    U8,
+}
+
+/// A weight by its canonical name, or some of its rows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WeightRef {
+    /// Canonical (timm) name.
+    pub name: String,
+    /// First row and row count along axis 0; `None` for the whole tensor.
+    pub rows: Option<(usize, usize)>,
+}
+
+/// Where a tensor's values come from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Given by the caller at each run.
+    Input,
+    /// Loaded once.
+    Weight(WeightRef),
+    /// Written by one or more nodes.
+    Activation,
+}
+
+/// A tensor: name, shape, type, origin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    /// Path-like name, unique in its graph for inputs and weights.
+    pub name: String,
+    /// Row-major shape.
+    pub shape: Vec<usize>,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Origin.
+    pub kind: Kind,
+}
+
+impl Tensor {
+    /// Element count.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Size in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let each = match self.dtype {
+            Dtype::F32 => 4,
+            Dtype::U8 => 1,
+        };
+        self.len() as u64 * each
+    }
+}
+
+/// One operation on named tensors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// A path such as `blocks.3.attn.qkv`; reports and GPU captures show it.
+    pub label: String,
+    /// What is computed.
+    pub op: Op,
+    /// Operands by position.
+    pub inputs: Vec<Option<TensorId>>,
+    /// The tensor written; several nodes may write parts of one.
+    pub output: TensorId,
+}
+
+/// Nodes in execution order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Graph {
+    /// All tensors.
+    pub tensors: Vec<Tensor>,
+    /// All nodes, each after the nodes it reads from.
+    pub nodes: Vec<Node>,
+    /// Tensors that outlive the run, by the name the caller knows.
+    pub outputs: Vec<(String, TensorId)>,
+}
+
+impl Graph {
+    /// The tensor behind an id.
+    #[must_use]
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.0]
+    }
+
+    fn add(&mut self, name: String, shape: &[usize], dtype: Dtype, kind: Kind) -> TensorId {
+        self.tensors.push(Tensor { name, shape: shape.to_vec(), dtype, kind });
+        TensorId(self.tensors.len() - 1)
+    }
+
+    /// Declares an input.
+    pub fn input(&mut self, name: &str, shape: &[usize], dtype: Dtype) -> TensorId {
+        self.add(name.to_owned(), shape, dtype, Kind::Input)
+    }
+
+    /// Declares a weight of the given shape.
+    pub fn weight(&mut self, name: &str, shape: &[usize]) -> TensorId {
+        let at = WeightRef { name: name.to_owned(), rows: None };
+        self.add(name.to_owned(), shape, Dtype::F32, Kind::Weight(at))
+    }
+
+    /// Declares `count` rows, from `first` on, of a weight; `shape` is that of the rows taken.
+    pub fn weight_rows(&mut self, name: &str, first: usize, shape: &[usize]) -> TensorId {
+        let rows = Some((first, shape[0]));
+        let label = format!("{name}[{first}..{}]", first + shape[0]);
+        self.add(label, shape, Dtype::F32, Kind::Weight(WeightRef { name: name.to_owned(), rows }))
+    }
+
+    /// Declares an activation for nodes to write.
+    pub fn activation(&mut self, name: &str, shape: &[usize]) -> TensorId {
+        self.add(name.to_owned(), shape, Dtype::F32, Kind::Activation)
+    }
+
+    /// Appends a node after checking that its operands and output fit its parameters.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] names the operation, the operand and both sizes.
+    pub fn push(&mut self, label: &str, op: Op, inputs: Vec<Option<TensorId>>, output: TensorId) -> Result<()> {
+        let lens: Vec<_> = inputs.iter().map(|id| id.map(|id| self.tensor(id).len())).collect();
+        op.check(&lens, self.tensor(output).len())?;
+        self.nodes.push(Node { label: label.to_owned(), op, inputs, output });
+        Ok(())
+    }
+
+    /// Keeps a tensor for the caller under `name`.
+    pub fn output(&mut self, name: &str, id: TensorId) {
+        self.outputs.push((name.to_owned(), id));
+    }
+
+    /// The largest input or activation, in bytes.
+    #[must_use]
+    pub fn largest_bytes(&self) -> u64 {
+        let moving = self.tensors.iter().filter(|t| !matches!(t.kind, Kind::Weight(_)));
+        moving.map(Tensor::bytes).max().unwrap_or(0)
+    }
+
+    /// The weights it reads, each once, with its shape.
+    pub fn weights(&self) -> impl Iterator<Item = (&WeightRef, &Tensor)> {
+        self.tensors.iter().filter_map(|tensor| match &tensor.kind {
+            Kind::Weight(at) => Some((at, tensor)),
+            _ => None,
+        })
+    }
+
+    /// FLOP and bytes of one run.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        self.nodes
+            .iter()
+            .map(|node| node.op.cost())
+            .fold(Cost::default(), |sum, cost| Cost { flop: sum.flop + cost.flop, bytes: sum.bytes + cost.bytes })
+    }
+}
