@@ -1,0 +1,11 @@
+//! What a Vision Transformer is: its configuration, its weights by canonical name, its forward pass.
+
+pub mod arch;
+mod config;
+mod forward;
+pub mod random;
+mod weights;
+
+pub use config::{Head, VitConfig};
+pub use forward::{Input, Request, build};
+pub use weights::{WeightLoader, WeightSpec, weight_specs};
