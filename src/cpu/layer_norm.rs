@@ -1,0 +1,28 @@
+//! Layer normalisation, parallel over groups. Mean first, then the variance about it: no cancellation.
+
+use rayon::prelude::*;
+
+use super::math::{sum_by, vectorized};
+use crate::ops::{Data, LayerNorm, Operands};
+
+pub fn run(op: &LayerNorm, operands: &Operands<'_>, out: &mut [f32]) {
+    let [x, weight, bias] = [0, 1, 2].map(|i| operands[i].map_or(&[][..], Data::f32));
+    let rows_at_once = (16_384 / op.len).max(1);
+    let chunk = rows_at_once * op.len;
+    let total = op.groups * op.len;
+    out[..total].par_chunks_mut(chunk).zip(x[..total].par_chunks(chunk)).for_each(|(out, x)| {
+        vectorized(
+            #[inline(always)]
+            || {
+                for (y, x) in out.chunks_exact_mut(op.len).zip(x.chunks_exact(op.len)) {
+                    let mean = sum_by(x, |v| v) / op.len as f32;
+                    let var = sum_by(x, |v| (v - mean) * (v - mean)) / op.len as f32;
+                    let rstd = 1.0 / (var + op.eps).sqrt();
+                    for (((y, x), w), b) in y.iter_mut().zip(x).zip(&weight[..op.len]).zip(&bias[..op.len]) {
+                        *y = (x - mean) * rstd * w + b;
+                    }
+                }
+            },
+        );
+    });
+}

@@ -1,0 +1,133 @@
+//! Runs a plan on the processor. Falls back to `ops/`'s plain functions where speed is of no account.
+
+mod attention;
+mod layer_norm;
+mod linear;
+mod math;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Kind, Node, Plan, TensorId, WeightRef};
+use crate::model::WeightLoader;
+use crate::ops::{Data, Op, Operands};
+
+/// Weights, activations and threads of one model on the processor.
+pub struct CpuExecutor {
+    loader: Arc<dyn WeightLoader>,
+    weights: Mutex<HashMap<WeightRef, Arc<[f32]>>>,
+    /// Activation slots, kept between runs; a run holds them, others wait.
+    slots: Mutex<Vec<Vec<f32>>>,
+    threads: rayon::ThreadPool,
+}
+
+impl CpuExecutor {
+    /// Makes an executor with `threads` worker threads (0: one per available core).
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the threads can't be started.
+    pub fn new(loader: Arc<dyn WeightLoader>, threads: usize) -> Result<Self> {
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .map_err(|error| Error::Device { adapter: "cpu".into(), reason: error.to_string() })?;
+        Ok(CpuExecutor { loader, weights: Mutex::default(), slots: Mutex::default(), threads })
+    }
+
+    /// Worker threads.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads.current_num_threads()
+    }
+
+    /// Loads the weights a graph reads and that are not loaded yet.
+    ///
+    /// # Errors
+    /// Whatever reading the checkpoint can fail with.
+    pub fn load_weights(&self, graph: &Graph) -> Result<()> {
+        for (at, tensor) in graph.weights() {
+            let mut weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
+            if !weights.contains_key(at) {
+                // Allocated as it will be kept: filling an Arc<[f32]> in place spares a second copy of the tensor.
+                let mut values: Arc<[f32]> = std::iter::repeat_n(0.0, tensor.len()).collect();
+                if let Some(values) = Arc::get_mut(&mut values) {
+                    self.loader.load(&at.name, at.rows.map_or(0, |(first, _)| first), values)?;
+                }
+                weights.insert(at.clone(), values);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a graph; `inputs` by name, results in the order of `graph.outputs`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if an input is missing or of the wrong size.
+    pub fn run(&self, graph: &Graph, plan: &Plan, inputs: &[(&str, Data<'_>)]) -> Result<Vec<Vec<f32>>> {
+        self.load_weights(graph)?;
+        let weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut lease = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots: &mut Vec<Vec<f32>> = &mut lease;
+        for (i, bytes) in plan.slots().iter().enumerate() {
+            if slots.len() <= i {
+                slots.push(Vec::new());
+            }
+            let len = (bytes / 4) as usize;
+            if slots[i].len() < len {
+                slots[i].resize(len, 0.0);
+            }
+        }
+        let values = Values { graph, plan, inputs, weights: &weights };
+        self.threads.install(|| graph.nodes.iter().try_for_each(|node| run_node(node, &values, slots)))?;
+        graph.outputs.iter().map(|(_, id)| values.get(*id, slots).map(|data| data.f32().to_vec())).collect()
+    }
+}
+
+/// What a node may read.
+struct Values<'a> {
+    graph: &'a Graph,
+    plan: &'a Plan,
+    inputs: &'a [(&'a str, Data<'a>)],
+    weights: &'a HashMap<WeightRef, Arc<[f32]>>,
+}
+
+impl<'a> Values<'a> {
+    fn get(&self, id: TensorId, slots: &'a [Vec<f32>]) -> Result<Data<'a>> {
+        let tensor = self.graph.tensor(id);
+        let found = match &tensor.kind {
+            Kind::Input => self.inputs.iter().find(|(name, _)| *name == tensor.name).map(|(_, data)| *data),
+            Kind::Weight(at) => self.weights.get(at).map(|values| Data::F32(values)),
+            Kind::Activation => self.plan.slot(id).map(|slot| Data::F32(&slots[slot][..tensor.len()])),
+        };
+        found.ok_or_else(|| Error::shape(&tensor.name, "was not given"))
+    }
+}
+
+fn run_node(node: &Node, values: &Values<'_>, slots: &mut [Vec<f32>]) -> Result<()> {
+    let slot = values.plan.slot(node.output).ok_or_else(|| Error::shape(&node.label, "has no slot"))?;
+    // The output's slot holds none of the operands, so it can be taken out while they are borrowed.
+    let mut out = std::mem::take(&mut slots[slot]);
+    let operands: Result<Vec<_>> =
+        node.inputs.iter().map(|id| id.map(|id| values.get(id, slots)).transpose()).collect();
+    let len = values.graph.tensor(node.output).len();
+    let done = operands.and_then(|operands| run_op(&node.op, &operands, &mut out[..len]));
+    slots[slot] = out;
+    done
+}
+
+/// Runs one operation by the fastest way the processor has.
+///
+/// # Errors
+/// [`Error::Shape`] where an operand or the output is too short.
+pub fn run_op(op: &Op, operands: &Operands<'_>, out: &mut [f32]) -> Result<()> {
+    let lens: Vec<_> = operands.iter().map(|data| data.map(|data| data.f32().len().max(data.u8().len()))).collect();
+    op.check(&lens, out.len())?;
+    match op {
+        Op::Linear(op) => linear::run(op, operands, out),
+        Op::Attention(op) => attention::run(op, operands, out),
+        Op::LayerNorm(op) => layer_norm::run(op, operands, out),
+        Op::Unfold(_) | Op::Tokens(_) | Op::Pool(_) | Op::Add(_) => op.reference(operands, out)?,
+    }
+    Ok(())
+}
