@@ -1,0 +1,64 @@
+// y = (x − mean)/√(var + eps)·weight + bias within each group of len consecutive values.
+//
+// Shapes:   x [groups, len], weight [len], bias [len], y [groups, len]; f32, any len.
+// Bindings: 0 params; 1 x; 2 weight; 3 bias; 4 y.
+// Dispatch: one workgroup of 64 a group, counted along x, then y.
+// Numerics: f32; mean first, then the variance about it (no cancellation); 64 running sums, then a tree.
+// CPU twin: src/ops/layer_norm.rs.
+
+struct Params {
+    groups: u32,
+    len: u32,
+    eps: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> weight: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+
+const SIZE: u32 = 64u;
+var<workgroup> sums: array<f32, SIZE>;
+
+// The sum of every invocation's value, in all of them.
+fn total(value: f32, lane: u32) -> f32 {
+    workgroupBarrier();
+    sums[lane] = value;
+    workgroupBarrier();
+    for (var width = SIZE / 2u; width > 0u; width /= 2u) {
+        if lane < width {
+            sums[lane] += sums[lane + width];
+        }
+        workgroupBarrier();
+    }
+    return sums[0];
+}
+
+@compute @workgroup_size(SIZE)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let which = linear_group(group, groups);
+    if which >= params.groups { // the same for the whole workgroup
+        return;
+    }
+    let first = which * params.len;
+    var sum = 0.0;
+    for (var i = lane; i < params.len; i += SIZE) {
+        sum += x[first + i];
+    }
+    let mean = total(sum, lane) / f32(params.len);
+    var squares = 0.0;
+    for (var i = lane; i < params.len; i += SIZE) {
+        let d = x[first + i] - mean;
+        squares = fma(d, d, squares);
+    }
+    let variance = total(squares, lane) / f32(params.len);
+    let rstd = 1.0 / sqrt(variance + params.eps);
+    for (var i = lane; i < params.len; i += SIZE) {
+        y[first + i] = (x[first + i] - mean) * rstd * weight[i] + bias[i];
+    }
+}

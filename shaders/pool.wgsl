@@ -1,0 +1,37 @@
+// y[b] = mean over count tokens of x[b], from token first on (one token: that token).
+//
+// Shapes:   x f32 [batch, tokens, width]; y [batch, width].
+// Bindings: 0 params; 1 x; 2 y.
+// Dispatch: 64 invocations, one output value each, counted along x, then y.
+// Numerics: f32, 4 running sums so that thousands of tokens round no worse than hundreds.
+// CPU twin: src/ops/pool.rs.
+
+struct Params {
+    len: u32, // output values
+    tokens: u32,
+    width: u32,
+    first: u32,
+    count: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let at = linear_group(group, groups) * 64u + lane;
+    if at >= params.len {
+        return;
+    }
+    let start = (at / params.width * params.tokens + params.first) * params.width + at % params.width;
+    var sums = vec4(0.0);
+    for (var t = 0u; t < params.count; t++) {
+        sums[t % 4u] += x[start + t * params.width];
+    }
+    y[at] = ((sums.x + sums.y) + (sums.z + sums.w)) / f32(params.count);
+}

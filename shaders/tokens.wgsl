@@ -1,0 +1,53 @@
+// y[b, t] = (t < prefix ? prefix_tokens[t] : patches[b, t − prefix]) + pos[row of t].
+//
+// Shapes:   patches f32 [batch, N, width]; prefix_tokens [prefix, width]; pos [pos_prefix + N, width];
+//           y [batch, prefix + N, width]. Prefix tokens from pos_prefix on have no row in pos.
+// Bindings: 0 params; 1 patches; 2 prefix_tokens; 3 pos; 4 y. Absent optional operands are bound to a stand-in and not read.
+// Dispatch: 64 invocations, one output value each, counted along x, then y.
+// Numerics: one f32 addition.
+// CPU twin: src/ops/tokens.rs.
+
+struct Params {
+    len: u32, // output values
+    patches: u32,
+    width: u32,
+    prefix: u32,
+    pos_prefix: u32,
+    pos: u32, // whether there is a position table
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> patches: array<f32>;
+@group(0) @binding(2) var<storage, read> prefix_tokens: array<f32>;
+@group(0) @binding(3) var<storage, read> pos: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let at = linear_group(group, groups) * 64u + lane;
+    if at >= params.len {
+        return;
+    }
+    let tokens = params.prefix + params.patches;
+    let d = at % params.width;
+    let t = at / params.width % tokens;
+    let image = at / (params.width * tokens);
+    if t < params.prefix {
+        var value = prefix_tokens[t * params.width + d];
+        if params.pos != 0u && t < params.pos_prefix {
+            value += pos[t * params.width + d];
+        }
+        y[at] = value;
+    } else {
+        let cell = t - params.prefix;
+        var value = patches[(image * params.patches + cell) * params.width + d];
+        if params.pos != 0u {
+            value += pos[(params.pos_prefix + cell) * params.width + d];
+        }
+        y[at] = value;
+    }
+}
