@@ -1,0 +1,236 @@
+//! A device with its errors turned into values: error scopes around creation, a lost flag, a polling thread.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::adapter::Candidate;
+use super::kernels::{Dispatch, Shader};
+use super::signal::{Poller, Signal};
+use crate::error::{Error, Result};
+
+type PipelineKey = (&'static str, Vec<(&'static str, u32)>, Vec<(&'static str, u32)>);
+
+/// An open device.
+pub struct Device {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub name: String,
+    pub max_binding: u64,
+    poller: Poller,
+    /// Why the device was lost, or an error no scope caught.
+    trouble: Arc<Mutex<Option<Trouble>>>,
+    pipelines: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
+    layouts: Mutex<HashMap<u32, wgpu::BindGroupLayout>>,
+}
+
+#[derive(Debug)]
+enum Trouble {
+    Lost(String),
+    Uncaptured(String),
+}
+
+impl Device {
+    /// Opens an adapter with the features kernels use and the largest buffers it allows; every other limit is WebGPU's default.
+    pub async fn open(candidate: &Candidate) -> Result<Device> {
+        let name = candidate.report.name.clone();
+        let fail = |reason: String| Error::Device { adapter: name.clone(), reason };
+        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let available = candidate.adapter.limits();
+        let limits = wgpu::Limits {
+            max_storage_buffer_binding_size: available.max_storage_buffer_binding_size,
+            max_buffer_size: available.max_buffer_size,
+            ..wgpu::Limits::default()
+        };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("vit-gpu"),
+            required_features: candidate.adapter.features() & wanted,
+            required_limits: limits,
+            ..Default::default()
+        };
+        let (device, queue) =
+            candidate.adapter.request_device(&descriptor).await.map_err(|error| fail(error.to_string()))?;
+        let trouble: Arc<Mutex<Option<Trouble>>> = Arc::default();
+        let note = |trouble: &Arc<Mutex<Option<Trouble>>>| {
+            let trouble = Arc::clone(trouble);
+            move |what| {
+                trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(what);
+            }
+        };
+        let (lost, uncaptured) = (note(&trouble), note(&trouble));
+        device.set_device_lost_callback(move |reason, message| {
+            lost(Trouble::Lost(format!("{reason:?} {message}").trim().to_owned()));
+        });
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            uncaptured(Trouble::Uncaptured(one_line(&error.to_string())));
+        }));
+        let poller = Poller::spawn(device.clone()).map_err(|error| fail(error.to_string()))?;
+        // Storage bindings can't pass what one u32 byte offset reaches.
+        let max_binding =
+            available.max_storage_buffer_binding_size.min(available.max_buffer_size).min(u64::from(u32::MAX) & !3);
+        let (pipelines, layouts) = (Mutex::default(), Mutex::default());
+        Ok(Device { device, queue, name, max_binding, poller, trouble, pipelines, layouts })
+    }
+
+    /// An error if the device was lost, or if something failed outside a scope.
+    pub fn check(&self) -> Result<()> {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble.take() {
+            None => Ok(()),
+            Some(Trouble::Lost(reason)) => {
+                // A lost device stays lost; any other error is reported once.
+                *trouble = Some(Trouble::Lost(reason.clone()));
+                Err(Error::DeviceLost { adapter: self.name.clone(), reason })
+            }
+            Some(Trouble::Uncaptured(reason)) => Err(self.error(reason)),
+        }
+    }
+
+    pub fn error(&self, reason: impl Into<String>) -> Error {
+        Error::Device { adapter: self.name.clone(), reason: reason.into() }
+    }
+
+    /// Runs `make` with every kind of error caught; `what` names it in the message.
+    pub async fn scoped<T>(&self, what: &str, make: impl FnOnce() -> T) -> Result<T> {
+        // The guards stay inside this block: only the futures they give cross the await.
+        let (made, popped) = {
+            let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+            let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+            let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+            let made = make();
+            let validation = validation.pop();
+            let internal = internal.pop();
+            (made, (validation, internal, memory.pop()))
+        };
+        let errors = [popped.0.await, popped.1.await, popped.2.await];
+        self.check()?;
+        match errors.into_iter().flatten().next() {
+            None => Ok(made),
+            Some(wgpu::Error::OutOfMemory { .. }) => {
+                Err(Error::OutOfMemory { adapter: self.name.clone(), what: what.to_owned() })
+            }
+            Some(error) => Err(self.error(format!("{what}: {}", one_line(&error.to_string())))),
+        }
+    }
+
+    /// Hands commands to the device.
+    pub fn submit(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) {
+        let index = self.queue.submit(commands);
+        self.poller.watch(index, None);
+    }
+
+    /// Hands over what was written so far and waits until it is done.
+    pub async fn flush(&self) -> Result<()> {
+        let signal = Signal::default();
+        let done = signal.clone();
+        let index = self.queue.submit([]);
+        self.queue.on_submitted_work_done(move || done.set(Ok(())));
+        self.poller.watch(index, Some(signal.clone()));
+        self.wait(signal).await
+    }
+
+    /// Submits commands, then maps each of `buffers` whole and waits for all.
+    pub async fn submit_and_map(&self, commands: wgpu::CommandBuffer, buffers: &[&wgpu::Buffer]) -> Result<()> {
+        let index = self.queue.submit([commands]);
+        let signals: Vec<Signal> = buffers
+            .iter()
+            .map(|buffer| {
+                let signal = Signal::default();
+                let done = signal.clone();
+                buffer
+                    .slice(..)
+                    .map_async(wgpu::MapMode::Read, move |result| done.set(result.map_err(|e| e.to_string())));
+                signal
+            })
+            .collect();
+        for signal in &signals {
+            self.poller.watch(index.clone(), Some(signal.clone()));
+        }
+        for signal in signals {
+            self.wait(signal).await?;
+        }
+        Ok(())
+    }
+
+    async fn wait(&self, signal: Signal) -> Result<()> {
+        let result = signal.await;
+        self.check()?;
+        result.map_err(|reason| self.error(reason))
+    }
+
+    /// One uniform, `inputs` read-only storage buffers, one written: what every shader here binds.
+    pub fn layout(&self, inputs: u32) -> wgpu::BindGroupLayout {
+        let mut layouts = self.layouts.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || {
+            let entries: Vec<_> = (0..inputs + 2)
+                .map(|binding| wgpu::BindGroupLayoutEntry {
+                    binding,
+                    visibility: wgpu::ShaderStages::COMPUTE,
+                    ty: wgpu::BindingType::Buffer {
+                        ty: match binding {
+                            0 => wgpu::BufferBindingType::Uniform,
+                            _ => wgpu::BufferBindingType::Storage { read_only: binding <= inputs },
+                        },
+                        has_dynamic_offset: false,
+                        min_binding_size: None,
+                    },
+                    count: None,
+                })
+                .collect();
+            self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries })
+        };
+        layouts.entry(inputs).or_insert_with(make).clone()
+    }
+
+    /// The compiled pipeline of a dispatch, made once.
+    pub async fn pipeline(&self, dispatch: &Dispatch) -> Result<wgpu::ComputePipeline> {
+        let key = (dispatch.shader.name, dispatch.constants.clone(), dispatch.overrides.clone());
+        let known = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(pipeline) = known {
+            return Ok(pipeline);
+        }
+        let name = dispatch.shader.name;
+        let pipeline = self.scoped(&format!("shader {name}"), || self.compile(dispatch)).await?;
+        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).insert(key, pipeline.clone());
+        Ok(pipeline)
+    }
+
+    fn compile(&self, dispatch: &Dispatch) -> wgpu::ComputePipeline {
+        let Shader { name, inputs, .. } = *dispatch.shader;
+        let module = self.trusted_module(name, dispatch.shader.text(&dispatch.constants));
+        let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(name),
+            bind_group_layouts: &[Some(&self.layout(inputs))],
+            ..Default::default()
+        });
+        let constants: Vec<_> = dispatch.overrides.iter().map(|(name, value)| (*name, f64::from(*value))).collect();
+        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(name),
+            layout: Some(&layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants,
+                // Every kernel writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        })
+    }
+
+    fn trusted_module(&self, label: &str, text: String) -> wgpu::ShaderModule {
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(text.into()) };
+        // SAFETY: only this crate's own shaders get here. Each guards every index against the sizes in its parameters,
+        // which `Op::check` has compared with the bound tensors, and every loop ends; so the bounds checks and loop
+        // counters that wgpu would add can never act. Shader tests run at odd sizes with checks on as well.
+        #[expect(unsafe_code, reason = "turns off runtime checks that cost more than the arithmetic in inner loops")]
+        unsafe {
+            self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+        }
+    }
+}
+
+/// wgpu's multi-line messages as one line.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,13 @@
+//! Runs a plan on a GPU through wgpu. The only place that names wgpu.
+
+mod adapter;
+mod device;
+mod executor;
+mod kernels;
+mod signal;
+mod weights;
+
+pub(crate) use adapter::automatic;
+pub use adapter::{AdapterReport, DeviceRequest, Kernels, adapters};
+pub use executor::GpuExecutor;
+pub use kernels::{SHADERS, Shader};

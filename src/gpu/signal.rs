@@ -1,0 +1,79 @@
+//! A one-shot result set by a wgpu callback and awaited by the run that asked for it, and the thread that makes
+//! callbacks happen on native platforms.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// How long one submission may take before the device counts as stuck. Submissions are cut to about half a second.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Default)]
+struct State {
+    result: Option<Result<(), String>>,
+    waker: Option<Waker>,
+}
+
+/// Set once, awaited once; clones share the state.
+#[derive(Clone, Default)]
+pub struct Signal(Arc<Mutex<State>>);
+
+impl Signal {
+    /// Sets the result and wakes whoever awaits it; later calls change nothing.
+    pub fn set(&self, result: Result<(), String>) {
+        let waker = {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.result.get_or_insert(result);
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Future for Signal {
+    type Output = Result<(), String>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(result) = state.result.clone() {
+            return Poll::Ready(result);
+        }
+        state.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// A thread that polls the device until each submission it is told of is done; ends when dropped.
+pub struct Poller(Sender<(wgpu::SubmissionIndex, Option<Signal>)>);
+
+impl Poller {
+    pub fn spawn(device: wgpu::Device) -> std::io::Result<Poller> {
+        let (sender, receiver) = mpsc::channel::<(wgpu::SubmissionIndex, Option<Signal>)>();
+        std::thread::Builder::new().name("vit-gpu-poll".into()).spawn(move || {
+            while let Ok((index, signal)) = receiver.recv() {
+                let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(PATIENCE) };
+                let polled = device.poll(wait);
+                // Mapping callbacks have run by now; a signal still unset means that the wait failed.
+                if let Some(signal) = signal {
+                    signal.set(Err(match polled {
+                        Ok(_) => "the device finished without answering".to_owned(),
+                        Err(error) => error.to_string(),
+                    }));
+                }
+            }
+        })?;
+        Ok(Poller(sender))
+    }
+
+    /// Has the device polled until `index` is done; `signal` fails if nothing has set it by then.
+    pub fn watch(&self, index: wgpu::SubmissionIndex, signal: Option<Signal>) {
+        if let Err(mpsc::SendError((_, Some(signal)))) = self.0.send((index, signal)) {
+            signal.set(Err("the polling thread has ended".to_owned()));
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Weights on the device: read one at a time, put in the kernels' layout, uploaded in bounded steps.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::device::Device;
+use super::kernels::transposed;
+use crate::error::Result;
+use crate::graph::{Graph, Kind, WeightRef};
+use crate::model::WeightLoader;
+
+/// Bytes handed over before waiting for the device to take them.
+const STEP: u64 = 64 << 20;
+
+/// A weight and whether it lies transposed.
+type Key = (WeightRef, bool);
+
+/// The weights of one model that are on the device.
+pub struct Weights {
+    loader: Arc<dyn WeightLoader>,
+    buffers: HashMap<Key, wgpu::Buffer>,
+}
+
+impl Weights {
+    pub fn new(loader: Arc<dyn WeightLoader>) -> Self {
+        Weights { loader, buffers: HashMap::new() }
+    }
+
+    pub fn get(&self, at: &WeightRef, transposed: bool) -> Option<&wgpu::Buffer> {
+        self.buffers.get(&(at.clone(), transposed))
+    }
+
+    /// Loads what a graph reads and is not there yet.
+    pub async fn load(&mut self, device: &Device, graph: &Graph) -> Result<()> {
+        let mut pending = 0;
+        for node in &graph.nodes {
+            for (operand, id) in node.inputs.iter().enumerate() {
+                let Some(tensor) = id.map(|id| graph.tensor(id)) else { continue };
+                let Kind::Weight(at) = &tensor.kind else { continue };
+                let transpose = transposed(&node.op, operand);
+                if self.get(at, transpose).is_some() {
+                    continue;
+                }
+                let size = tensor.bytes().next_multiple_of(16);
+                let buffer = device
+                    .scoped(&tensor.name, || {
+                        device.device.create_buffer(&wgpu::BufferDescriptor {
+                            label: Some(&tensor.name),
+                            size,
+                            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+                            mapped_at_creation: false,
+                        })
+                    })
+                    .await?;
+                let mut values = vec![0.0f32; tensor.len()];
+                self.loader.load(&at.name, at.rows.map_or(0, |(first, _)| first), &mut values)?;
+                let columns = if transpose { tensor.shape[0] } else { tensor.len().max(1) };
+                let inner = tensor.len() / columns;
+                // Written in pieces of whole rows of the device's layout, so that no staging copy passes STEP.
+                let rows_a_step = (STEP as usize / (4 * columns)).clamp(1, inner.max(1));
+                for first in (0..inner).step_by(rows_a_step) {
+                    let rows = rows_a_step.min(inner - first);
+                    let offset = (first * columns * 4) as u64;
+                    if transpose {
+                        let piece = transpose_rows(&values, inner, columns, first, rows);
+                        device.queue.write_buffer(&buffer, offset, bytemuck::cast_slice(&piece));
+                    } else {
+                        device.queue.write_buffer(&buffer, offset, bytemuck::cast_slice(&values));
+                    }
+                    pending += (rows * columns * 4) as u64;
+                    if pending >= STEP {
+                        device.flush().await?;
+                        pending = 0;
+                    }
+                }
+                self.buffers.insert((at.clone(), transpose), buffer);
+            }
+        }
+        device.flush().await
+    }
+}
+
+/// Rows `first..first + rows` of the transpose of `values` `[columns, inner]`.
+fn transpose_rows(values: &[f32], inner: usize, columns: usize, first: usize, rows: usize) -> Vec<f32> {
+    let mut out = vec![0.0; rows * columns];
+    // Square blocks keep both sides in cache.
+    const BLOCK: usize = 16;
+    for row in (0..rows).step_by(BLOCK) {
+        for column in (0..columns).step_by(BLOCK) {
+            for r in row..(row + BLOCK).min(rows) {
+                for c in column..(column + BLOCK).min(columns) {
+                    out[r * columns + c] = values[c * inner + first + r];
+                }
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn pieces_of_a_transpose_make_the_whole() {
+        let (columns, inner) = (37, 21);
+        let values: Vec<f32> = (0..columns * inner).map(|i| i as f32).collect();
+        let mut whole = super::transpose_rows(&values, inner, columns, 0, 8);
+        whole.extend(super::transpose_rows(&values, inner, columns, 8, 13));
+        for row in 0..inner {
+            for column in 0..columns {
+                assert_eq!(whole[row * columns + column], values[column * inner + row]);
+            }
+        }
+    }
+}
