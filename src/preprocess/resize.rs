@@ -1,0 +1,201 @@
+//! Image resizing, bit for bit as Pillow's `Image.resize` does it on 8-bit RGB (`libImaging/Resample.c`, Pillow 13).
+//!
+//! Written here because no crate does: `fast_image_resize` goes vertically first with 16-bit coefficients, `image` keeps
+//! an f32 intermediate; against Pillow they differ by up to 22 and 20 levels in bicubic. Pillow: f64 weights over a window
+//! widened by the scale, normalised, rounded to 22-bit fixed point; horizontally first, rounded to bytes, then vertically.
+
+use rayon::prelude::*;
+
+use super::Image;
+use crate::error::Result;
+
+/// Resampling filters, with Pillow's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Filter {
+    /// The pixel under each sample point.
+    Nearest = 0,
+    /// Three lobes of a windowed sinc.
+    Lanczos = 1,
+    /// A triangle.
+    Bilinear = 2,
+    /// Keys' cubic with a = −0.5.
+    Bicubic = 3,
+    /// The mean of the pixels covered.
+    Box = 4,
+    /// A Hamming-windowed sinc of one lobe.
+    Hamming = 5,
+}
+
+impl Filter {
+    /// The filter behind Pillow's number (`resample` in `preprocessor_config.json`).
+    #[must_use]
+    pub fn from_pillow(number: u64) -> Option<Filter> {
+        use Filter::{Bicubic, Bilinear, Box, Hamming, Lanczos, Nearest};
+        [Nearest, Lanczos, Bilinear, Bicubic, Box, Hamming].into_iter().find(|filter| *filter as u64 == number)
+    }
+
+    fn support(self) -> f64 {
+        match self {
+            Filter::Nearest => 0.0,
+            Filter::Box => 0.5,
+            Filter::Bilinear | Filter::Hamming => 1.0,
+            Filter::Bicubic => 2.0,
+            Filter::Lanczos => 3.0,
+        }
+    }
+
+    fn weight(self, x: f64) -> f64 {
+        let sinc = |x: f64| {
+            let x = x * std::f64::consts::PI;
+            if x == 0.0 { 1.0 } else { x.sin() / x }
+        };
+        let a = x.abs();
+        match self {
+            Filter::Nearest => 0.0,
+            Filter::Box if x > -0.5 && x <= 0.5 => 1.0,
+            Filter::Bilinear if a < 1.0 => 1.0 - a,
+            Filter::Hamming if a == 0.0 => 1.0,
+            Filter::Hamming if a < 1.0 => {
+                let x = a * std::f64::consts::PI;
+                x.sin() / x * (0.54 + 0.46 * x.cos())
+            }
+            Filter::Bicubic if a < 1.0 => ((-0.5 + 2.0) * a - (-0.5 + 3.0)) * a * a + 1.0,
+            Filter::Bicubic if a < 2.0 => (((a - 5.0) * a + 8.0) * a - 4.0) * -0.5,
+            Filter::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
+            _ => 0.0,
+        }
+    }
+}
+
+const PRECISION_BITS: u32 = 32 - 8 - 2;
+
+/// The source samples and fixed-point weights of every output sample along one axis.
+struct Kernel {
+    /// First source sample of each output.
+    first: Vec<usize>,
+    /// `taps` weights for each output, zero beyond its window.
+    weights: Vec<i32>,
+    taps: usize,
+}
+
+impl Kernel {
+    fn new(from: usize, to: usize, filter: Filter) -> Kernel {
+        let scale = from as f64 / to as f64;
+        let filter_scale = scale.max(1.0);
+        let support = filter.support() * filter_scale;
+        let taps = support.ceil() as usize * 2 + 1;
+        let mut kernel = Kernel { first: Vec::with_capacity(to), weights: vec![0; taps * to], taps };
+        let inverse = 1.0 / filter_scale;
+        let mut row = vec![0.0f64; taps];
+        for (i, fixed) in kernel.weights.chunks_exact_mut(taps).enumerate() {
+            let center = (i as f64 + 0.5) * scale;
+            let low = (center - support + 0.5).max(0.0) as usize;
+            let high = ((center + support + 0.5) as usize).min(from);
+            let row = &mut row[..high - low];
+            let mut sum = 0.0;
+            for (j, weight) in row.iter_mut().enumerate() {
+                *weight = filter.weight(((low + j) as f64 - center + 0.5) * inverse);
+                sum += *weight;
+            }
+            for (weight, fixed) in row.iter().zip(fixed) {
+                let weight = if sum == 0.0 { *weight } else { weight / sum };
+                let half = if weight < 0.0 { -0.5 } else { 0.5 };
+                *fixed = (half + weight * f64::from(1u32 << PRECISION_BITS)) as i32;
+            }
+            kernel.first.push(low);
+        }
+        kernel
+    }
+
+    fn taps_of(&self, i: usize) -> (usize, &[i32]) {
+        (self.first[i], &self.weights[i * self.taps..(i + 1) * self.taps])
+    }
+}
+
+/// Rounds a fixed-point sum to a byte.
+fn clip(sum: i32) -> u8 {
+    (sum >> PRECISION_BITS).clamp(0, 255) as u8
+}
+
+const ROUND: i32 = 1 << (PRECISION_BITS - 1);
+
+fn horizontal(source: &[u8], from: usize, to: usize, filter: Filter) -> Vec<u8> {
+    let kernel = Kernel::new(from, to, filter);
+    let mut out = vec![0u8; source.len() / from * to];
+    out.par_chunks_mut(3 * to).zip(source.par_chunks(3 * from)).for_each(|(out, row)| {
+        for (i, pixel) in out.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+            let (first, weights) = kernel.taps_of(i);
+            let mut sums = [ROUND; 3];
+            for (weight, source) in weights.iter().zip(row[3 * first..].as_chunks::<3>().0) {
+                for (sum, sample) in sums.iter_mut().zip(source) {
+                    *sum = sum.wrapping_add(i32::from(*sample) * weight);
+                }
+            }
+            *pixel = sums.map(clip);
+        }
+    });
+    out
+}
+
+fn vertical(source: &[u8], width: usize, from: usize, to: usize, filter: Filter) -> Vec<u8> {
+    let kernel = Kernel::new(from, to, filter);
+    let stride = 3 * width;
+    let mut out = vec![0u8; stride * to];
+    out.par_chunks_mut(stride).enumerate().for_each(|(i, out)| {
+        let (first, weights) = kernel.taps_of(i);
+        let mut sums = vec![ROUND; stride];
+        for (weight, row) in weights.iter().zip(source[first * stride..].chunks_exact(stride)) {
+            for (sum, sample) in sums.iter_mut().zip(row) {
+                *sum = sum.wrapping_add(i32::from(*sample) * weight);
+            }
+        }
+        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = clip(sum));
+    });
+    out
+}
+
+/// The pixel under each output's centre, stepping as Pillow's affine transform does.
+fn nearest(image: &Image, width: usize, height: usize) -> Vec<u8> {
+    let positions = |from: usize, to: usize| -> Vec<usize> {
+        let step = from as f64 / to as f64;
+        let mut at = step * 0.5;
+        (0..to)
+            .map(|_| {
+                let position = (at as usize).min(from - 1);
+                at += step;
+                position
+            })
+            .collect()
+    };
+    let (columns, rows) = (positions(image.width(), width), positions(image.height(), height));
+    let pixels = image.data().as_chunks::<3>().0;
+    let mut out = Vec::with_capacity(3 * width * height);
+    for row in rows {
+        columns.iter().for_each(|column| out.extend(pixels[row * image.width() + column]));
+    }
+    out
+}
+
+/// Resizes to `width` by `height`, as `Image.resize((width, height), filter)`.
+///
+/// # Errors
+/// [`crate::Error::Image`] if a side is 0.
+pub fn resize(image: &Image, width: usize, height: usize, filter: Filter) -> Result<Image> {
+    let (from_w, from_h) = (image.width(), image.height());
+    if width == 0 || height == 0 || (from_w, from_h) == (width, height) {
+        return Image::from_rgb(width, height, image.data().to_vec());
+    }
+    if filter == Filter::Nearest {
+        return Image::from_rgb(width, height, nearest(image, width, height));
+    }
+    // Pillow 12.2 and later shrink very tall images vertically first.
+    let data = if from_h > 100 * from_w && height < from_h {
+        let rows = vertical(image.data(), from_w, from_h, height, filter);
+        if from_w == width { rows } else { horizontal(&rows, from_w, width, filter) }
+    } else {
+        let columns = if from_w == width { None } else { Some(horizontal(image.data(), from_w, width, filter)) };
+        let columns = columns.as_deref().unwrap_or(image.data());
+        if from_h == height { columns.to_vec() } else { vertical(columns, width, from_h, height, filter) }
+    };
+    Image::from_rgb(width, height, data)
+}

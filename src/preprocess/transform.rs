@@ -1,0 +1,231 @@
+//! Resize, crop and normalisation as data, and their application.
+
+use super::{Filter, Image, resize};
+use crate::error::{Error, Result};
+
+/// How the resized size follows from the image's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resize {
+    /// Not resized.
+    None,
+    /// Exactly this height and width, whatever the aspect.
+    Exact(usize, usize),
+    /// The shorter side becomes this, the longer `int(n·long/short)` (torchvision, timm, Hugging Face).
+    Shortest(usize),
+    /// timm's `ResizeKeepRatio` to height and width: the smaller of the two ratios decides, or the larger (`longest`).
+    KeepRatio(usize, usize, Longest),
+}
+
+/// Which ratio `KeepRatio` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Longest {
+    /// The image covers the target.
+    No,
+    /// The image fits inside the target (timm's `crop_mode: border`).
+    Yes,
+}
+
+/// How a crop of odd remainder is placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CropRule {
+    /// `round((size − crop)/2)`, half to even; too small an image is padded with the smaller half first (torchvision, timm).
+    Torchvision,
+    /// `floor((size − crop)/2)`; too small an image is padded with the larger half first (Hugging Face).
+    HuggingFace,
+}
+
+/// A centre crop, zero-padded (or `fill`ed) where the image is smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crop {
+    /// Height and width.
+    pub size: (usize, usize),
+    /// Placement.
+    pub rule: CropRule,
+    /// Colour of padding.
+    pub fill: [u8; 3],
+}
+
+/// How a byte becomes a float. The differences are in the last bit, and they are kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Arithmetic {
+    /// f32 `x/255`, then `(x − mean)/std` (torchvision, timm).
+    Torchvision,
+    /// f64 `x·factor` rounded to f32, then `(x − mean)/std` (Hugging Face); either step may be left out.
+    HuggingFace {
+        /// `rescale_factor`, `None` without `do_rescale`.
+        rescale: Option<f64>,
+        /// `do_normalize`.
+        normalize: bool,
+    },
+}
+
+/// Everything between an image and the model's pixels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transform {
+    /// First step.
+    pub resize: Resize,
+    /// Its filter.
+    pub filter: Filter,
+    /// Second step.
+    pub crop: Option<Crop>,
+    /// Channel means.
+    pub mean: [f32; 3],
+    /// Channel standard deviations.
+    pub std: [f32; 3],
+    /// How they are applied.
+    pub arithmetic: Arithmetic,
+}
+
+/// What a model is given: bytes `[H, W, 3]`, to be normalised by [`Transform::table`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pixels {
+    /// Height and width.
+    pub size: (usize, usize),
+    /// Row by row, three bytes a pixel.
+    pub data: Vec<u8>,
+}
+
+/// ImageNet's channel means.
+pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// ImageNet's channel standard deviations.
+pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+impl Transform {
+    /// Resizes and crops.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if the image's aspect leaves a side of 0, or asks for more pixels than an image may have.
+    pub fn apply(&self, image: &Image) -> Result<Pixels> {
+        let (h, w) = (image.height(), image.width());
+        let (to_h, to_w) = match self.resize {
+            Resize::None => (h, w),
+            Resize::Exact(h, w) => (h, w),
+            Resize::Shortest(n) => {
+                if h < w {
+                    (n, n * w / h)
+                } else {
+                    (n * h / w, n)
+                }
+            }
+            Resize::KeepRatio(target_h, target_w, longest) => {
+                let (rh, rw) = (h as f64 / target_h as f64, w as f64 / target_w as f64);
+                let ratio = match longest {
+                    Longest::No => rh.min(rw),
+                    Longest::Yes => rh.max(rw),
+                };
+                let round = |x: usize| (x as f64 / ratio).round_ties_even() as usize;
+                (round(h), round(w))
+            }
+        };
+        // A strip of 1 by 60,000 pixels would be resized to millions of columns of which the crop keeps a few.
+        if to_h == 0 || to_w == 0 || to_h.saturating_mul(to_w) > 1 << 28 {
+            return Err(Error::image(
+                "image",
+                format!("its sides, {w}x{h}, are too unequal to resize to {to_w}x{to_h}"),
+            ));
+        }
+        let resized = resize(image, to_w, to_h, self.filter)?;
+        Ok(match self.crop {
+            None => Pixels { size: (to_h, to_w), data: resized.data().to_vec() },
+            Some(crop) => crop.apply(&resized),
+        })
+    }
+
+    /// Height and width of what [`Transform::apply`] gives, if every image gives the same.
+    #[must_use]
+    pub fn output_size(&self) -> Option<(usize, usize)> {
+        match (self.crop, self.resize) {
+            (Some(crop), _) => Some(crop.size),
+            (None, Resize::Exact(h, w)) => Some((h, w)),
+            _ => None,
+        }
+    }
+
+    /// The float of every byte value: `[3, 256]`, in the family's own arithmetic.
+    #[must_use]
+    pub fn table(&self) -> Vec<f32> {
+        (0..3)
+            .flat_map(|c| (0..=255u8).map(move |byte| (c, byte)))
+            .map(|(c, byte)| {
+                let (mean, std) = (self.mean[c], self.std[c]);
+                match self.arithmetic {
+                    Arithmetic::Torchvision => (f32::from(byte) / 255.0 - mean) / std,
+                    Arithmetic::HuggingFace { rescale, normalize } => {
+                        let x = rescale.map_or(f32::from(byte), |factor| (f64::from(byte) * factor) as f32);
+                        if normalize { (x - mean) / std } else { x }
+                    }
+                }
+            })
+            .collect()
+    }
+}
+
+impl Pixels {
+    /// The normalised planes `[3, H, W]` that PyTorch would be given.
+    #[must_use]
+    pub fn planes(&self, table: &[f32]) -> Vec<f32> {
+        let pixels = self.data.as_chunks::<3>().0;
+        (0..3).flat_map(|c| pixels.iter().map(move |pixel| table[c * 256 + usize::from(pixel[c])])).collect()
+    }
+}
+
+impl Crop {
+    fn apply(&self, image: &Image) -> Pixels {
+        let (crop_h, crop_w) = self.size;
+        let (top, left) = (self.start(image.height(), crop_h), self.start(image.width(), crop_w));
+        let mut data = Vec::with_capacity(3 * crop_h * crop_w);
+        let source = image.data().as_chunks::<3>().0;
+        for y in 0..crop_h as isize {
+            for x in 0..crop_w as isize {
+                let (y, x) = (y + top, x + left);
+                let inside = y >= 0 && x >= 0 && y < image.height() as isize && x < image.width() as isize;
+                data.extend(if inside { source[y as usize * image.width() + x as usize] } else { self.fill });
+            }
+        }
+        Pixels { size: self.size, data }
+    }
+
+    /// First row or column of the crop in the image; negative where padding comes first.
+    fn start(&self, size: usize, crop: usize) -> isize {
+        let spare = size as isize - crop as isize;
+        match self.rule {
+            // Padding comes first and then nothing is left to crop: floor((crop − size)/2) rows of it.
+            CropRule::Torchvision if spare < 0 => -((-spare) / 2),
+            CropRule::Torchvision => (spare as f64 / 2.0).round_ties_even() as isize,
+            CropRule::HuggingFace if spare < 0 => -((1 - spare) / 2),
+            CropRule::HuggingFace => spare / 2,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crops_start_where_each_library_starts_them() {
+        let crop = |rule| Crop { size: (0, 0), rule, fill: [0; 3] };
+        for (spare, torchvision, hugging_face) in
+            [(117, 58, 58), (119, 60, 59), (31, 16, 15), (33, 16, 16), (0, 0, 0), (-3, -1, -2)]
+        {
+            let size = 200 + spare;
+            assert_eq!(crop(CropRule::Torchvision).start(size as usize, 200), torchvision, "{spare}");
+            assert_eq!(crop(CropRule::HuggingFace).start(size as usize, 200), hugging_face, "{spare}");
+        }
+    }
+
+    #[test]
+    fn a_strip_that_would_explode_is_refused() {
+        let strip = Image::from_rgb(60_000, 1, vec![0; 180_000]).unwrap();
+        let transform = Transform {
+            resize: Resize::Shortest(256),
+            filter: Filter::Bilinear,
+            crop: None,
+            mean: [0.5; 3],
+            std: [0.5; 3],
+            arithmetic: Arithmetic::Torchvision,
+        };
+        assert!(transform.apply(&strip).unwrap_err().is_input());
+        assert_eq!(transform.output_size(), None);
+    }
+}
