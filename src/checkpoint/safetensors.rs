@@ -1,0 +1,275 @@
+//! Reads safetensors files a tensor at a time; nothing is mapped (a truncated mapping is a crash), nothing is read twice.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use half::slice::HalfFloatSliceExt;
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+
+use crate::error::{Error, Result};
+
+/// The largest header the format allows.
+const MAX_HEADER: u64 = 100_000_000;
+/// Values converted at a time.
+const CHUNK: usize = 1 << 18;
+
+trait ReadSeek: Read + Seek + Send {}
+impl<T: Read + Seek + Send> ReadSeek for T {}
+
+/// One file: its header, and a handle to read values through.
+struct Shard {
+    path: PathBuf,
+    data_start: u64,
+    reader: Mutex<Box<dyn ReadSeek>>,
+}
+
+/// The tensors of one file or of all shards of an index, by name.
+pub struct Tensors {
+    /// What messages call it.
+    pub name: String,
+    shards: Vec<Shard>,
+    infos: BTreeMap<String, (usize, TensorInfo)>,
+}
+
+impl Tensors {
+    /// Opens one `.safetensors` file.
+    pub fn open(path: &Path) -> Result<Tensors> {
+        let mut tensors = Tensors::empty(path.display().to_string());
+        tensors.add(path, Box::new(File::open(path).map_err(Error::io(path))?))?;
+        Ok(tensors)
+    }
+
+    /// Reads a file that is part of the program.
+    pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Tensors> {
+        let mut tensors = Tensors::empty(name.to_owned());
+        tensors.add(Path::new(name), Box::new(Cursor::new(bytes)))?;
+        Ok(tensors)
+    }
+
+    /// Opens every shard of a `model.safetensors.index.json`.
+    pub fn open_index(index: &Path) -> Result<Tensors> {
+        let file = index.display().to_string();
+        let text = std::fs::read_to_string(index).map_err(Error::io(index))?;
+        let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| Error::config(&file, error))?;
+        let Some(map) = json["weight_map"].as_object() else {
+            return Err(Error::config(file, "`weight_map` is missing"));
+        };
+        let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (tensor, shard) in map {
+            let shard = shard.as_str().unwrap_or("");
+            // A name in the index must stay in its folder.
+            if shard.is_empty() || shard.contains(['/', '\\']) || shard == ".." {
+                return Err(Error::config(
+                    file,
+                    format!("`{tensor}` is said to be in `{shard}`, which is no file name"),
+                ));
+            }
+            names.entry(shard).or_default().push(tensor);
+        }
+        let mut tensors = Tensors::empty(file);
+        for (shard, expected) in names {
+            let path = index.with_file_name(shard);
+            tensors.add(&path, Box::new(File::open(&path).map_err(Error::io(&path))?))?;
+            let here = tensors.shards.len() - 1;
+            if let Some(lost) = expected.iter().find(|name| tensors.infos.get(**name).is_none_or(|(at, _)| *at != here))
+            {
+                let reason = format!("tensor `{lost}` is in the index but not in `{shard}`");
+                return Err(Error::config(tensors.name, reason));
+            }
+        }
+        Ok(tensors)
+    }
+
+    fn empty(name: String) -> Tensors {
+        Tensors { name, shards: Vec::new(), infos: BTreeMap::new() }
+    }
+
+    fn add(&mut self, path: &Path, mut reader: Box<dyn ReadSeek>) -> Result<()> {
+        let fail = |reason: String| Error::Safetensors { file: path.to_path_buf(), reason };
+        let (metadata, data_start) = read_header(&mut reader).map_err(fail)?;
+        for (name, info) in metadata.tensors() {
+            if self.infos.insert(name.clone(), (self.shards.len(), info.clone())).is_some() {
+                return Err(fail(format!("tensor `{name}` is in two shards")));
+            }
+        }
+        self.shards.push(Shard { path: path.to_path_buf(), data_start, reader: Mutex::new(reader) });
+        Ok(())
+    }
+
+    /// Names and shapes.
+    pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.infos.iter().map(|(name, (_, info))| (name.as_str(), info.shape.as_slice()))
+    }
+
+    /// The storage types that occur, as `F16`, `F32`…
+    pub fn dtypes(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.infos.values().map(|(_, info)| format!("{:?}", info.dtype)).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// A tensor's values as f32, whatever its type, integers included.
+    pub fn values(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
+        let Some((_, info)) = self.infos.get(name) else {
+            let expected = Vec::new();
+            return Err(Error::MissingTensor {
+                tensor: name.into(),
+                expected,
+                family: "input",
+                file: self.name.clone(),
+            });
+        };
+        let mut values = vec![0.0; info.shape.iter().product()];
+        self.read(name, 0, &mut values)?;
+        Ok((info.shape.clone(), values))
+    }
+
+    /// Fills `out` with a tensor's values from element `first` on, converted to f32.
+    pub fn read(&self, name: &str, first: usize, out: &mut [f32]) -> Result<()> {
+        let Some((shard, info)) = self.infos.get(name) else {
+            return Err(Error::model(&self.name, format!("tensor `{name}` is missing")));
+        };
+        let shard = &self.shards[*shard];
+        let len: usize = info.shape.iter().product();
+        if first + out.len() > len {
+            return Err(Error::model(&self.name, format!("tensor `{name}` has {len} values, more were asked for")));
+        }
+        let size = match info.dtype {
+            Dtype::F32 => 4,
+            Dtype::F16 | Dtype::BF16 => 2,
+            other => {
+                return Err(Error::model(
+                    &self.name,
+                    format!("tensor `{name}` is {other:?}; F32, F16 and BF16 are read"),
+                ));
+            }
+        };
+        let start = shard.data_start + (info.data_offsets.0 + first * size) as u64;
+        let mut reader = shard.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let io = Error::io(&shard.path);
+        (|| {
+            reader.seek(SeekFrom::Start(start))?;
+            if info.dtype == Dtype::F32 {
+                reader.read_exact(bytemuck::cast_slice_mut(out))?;
+                if cfg!(target_endian = "big") {
+                    out.iter_mut().for_each(|v| *v = f32::from_bits(v.to_bits().swap_bytes()));
+                }
+                return Ok(());
+            }
+            let mut bits = vec![0u16; CHUNK.min(out.len())];
+            for out in out.chunks_mut(CHUNK) {
+                let bits = &mut bits[..out.len()];
+                reader.read_exact(bytemuck::cast_slice_mut(bits))?;
+                bits.iter_mut().for_each(|v| *v = u16::from_le(*v));
+                if info.dtype == Dtype::F16 {
+                    bytemuck::cast_slice::<u16, half::f16>(bits).convert_to_f32_slice(out);
+                } else {
+                    bytemuck::cast_slice::<u16, half::bf16>(bits).convert_to_f32_slice(out);
+                }
+            }
+            Ok(())
+        })()
+        .map_err(io)
+    }
+}
+
+/// The header of a safetensors file, every rule of the format checked, and where its data starts.
+fn read_header(reader: &mut Box<dyn ReadSeek>) -> std::result::Result<(Metadata, u64), String> {
+    let text = |error: std::io::Error| error.to_string();
+    let file_len = reader.seek(SeekFrom::End(0)).map_err(text)?;
+    reader.seek(SeekFrom::Start(0)).map_err(text)?;
+    let mut length = [0u8; 8];
+    reader.read_exact(&mut length).map_err(|_| format!("{file_len} bytes are too few for a header"))?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER || length + 8 > file_len {
+        return Err(format!("its header is said to be {length} bytes long, the file has {file_len}"));
+    }
+    let mut header = vec![0u8; length as usize];
+    reader.read_exact(&mut header).map_err(text)?;
+    let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| format!("header: {error}"))?;
+    let data_start = 8 + length;
+    let wanted = data_start + metadata.data_len() as u64;
+    if wanted != file_len {
+        return Err(format!("its header describes {wanted} bytes, the file has {file_len}"));
+    }
+    Ok((metadata, data_start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(bytes: &[u8]) -> std::result::Result<(Metadata, u64), String> {
+        read_header(&mut (Box::new(Cursor::new(bytes.to_vec())) as Box<dyn ReadSeek>))
+    }
+
+    fn file(header: &str, data: usize) -> Vec<u8> {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.resize(bytes.len() + data, 0);
+        bytes
+    }
+
+    #[test]
+    fn each_broken_rule_is_an_error() {
+        let good = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        assert!(parse(&file(good, 8)).is_ok());
+        for (header, data, why) in [
+            (good, 7, "truncated"),
+            (good, 9, "trailing"),
+            (r#"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#, 8, "size"),
+            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#, 12, "gap"),
+            (r#"{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}}"#, 8, "overflow"),
+            (r#"{"a":{"dtype":"F99","shape":[2],"data_offsets":[0,8]}}"#, 8, "dtype"),
+            ("{", 0, "JSON"),
+        ] {
+            assert!(parse(&file(header, data)).is_err(), "{why}");
+        }
+        assert!(parse(&[1, 2, 3]).is_err());
+        assert!(parse(&u64::MAX.to_le_bytes()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn a_flipped_byte_in_a_header_never_panics(at in 0usize..61, value in any::<u8>()) {
+            let mut bytes = file(r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, 8);
+            bytes[at] = value;
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn what_was_written_is_read(values in prop::collection::vec(-1e5f32..1e5, 1..50), first in 0usize..50) {
+            let first = first % values.len();
+            for half in [false, true] {
+                let bytes: Vec<u8> = if half {
+                    values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect()
+                } else {
+                    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+                };
+                let dtype = if half { Dtype::BF16 } else { Dtype::F32 };
+                let view = safetensors::tensor::TensorView::new(dtype, vec![values.len()], &bytes).unwrap();
+                let file = safetensors::serialize([("t", view)], None).unwrap();
+                let mut tensors = Tensors::empty("test".into());
+                tensors.add(Path::new("test"), Box::new(Cursor::new(file))).unwrap();
+                let mut out = vec![f32::NAN; values.len() - first];
+                tensors.read("t", first, &mut out).unwrap();
+                for (got, want) in out.iter().zip(&values[first..]) {
+                    let want = if half { half::bf16::from_f32(*want).to_f32() } else { *want };
+                    prop_assert_eq!(*got, want);
+                }
+                prop_assert!(tensors.read("t", first + 1, &mut out).is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! From logits to named predictions.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+/// ImageNet-1k's class names: WordNet lemmas in the order every framework uses.
+const IMAGENET: &str = include_str!("../assets/imagenet1k.txt");
+
+/// Names of a model's classes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Labels(Arc<[Option<String>]>);
+
+/// One class with its probability.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Prediction {
+    /// Class index.
+    pub index: usize,
+    /// Its name, where the model has names.
+    pub label: Option<String>,
+    /// Softmax probability.
+    pub score: f32,
+}
+
+impl Labels {
+    /// No names; those of ImageNet-1k where a model has exactly 1,000 classes.
+    #[must_use]
+    pub fn none(classes: usize) -> Labels {
+        if classes == 1000 {
+            Labels(IMAGENET.lines().map(|line| Some(line.to_owned())).collect())
+        } else {
+            Labels(vec![None; classes].into())
+        }
+    }
+
+    /// Reads `id2label` (Hugging Face) or `label_names` (timm; `labels` in old files).
+    ///
+    /// # Errors
+    /// A sentence about the entry that can't be used.
+    pub fn from_config(config: Option<&Value>, classes: usize) -> Result<Labels, String> {
+        let field = |name: &str| config.and_then(|config| config.get(name)).filter(|value| !value.is_null());
+        let (name, value) =
+            match ["id2label", "label_names", "labels"].iter().find_map(|name| field(name).map(|v| (name, v))) {
+                Some(found) => found,
+                None => return Ok(Labels::none(classes)),
+            };
+        let mut labels = vec![None; classes];
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        match value {
+            Value::Array(list) if list.len() == classes => {
+                labels.iter_mut().zip(list).for_each(|(label, value)| *label = text(value));
+            }
+            Value::Array(list) => return Err(format!("`{name}` has {} names for {classes} classes", list.len())),
+            Value::Object(map) => {
+                for (id, value) in map {
+                    // A configuration may name classes of a head that the weights do not have.
+                    let index = id.parse::<usize>().map_err(|_| format!("`{name}` has the key `{id}`"))?;
+                    if let Some(label) = labels.get_mut(index) {
+                        *label = text(value);
+                    }
+                }
+            }
+            other => return Err(format!("`{name}` is {other}")),
+        }
+        // transformers fills in LABEL_0… where the author gave none.
+        let invented = labels.iter().enumerate().all(|(i, label)| label.as_deref() == Some(&format!("LABEL_{i}")));
+        Ok(if invented && classes == 1000 { Labels::none(classes) } else { Labels(labels.into()) })
+    }
+
+    /// The name of a class.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&str> {
+        self.0.get(index).and_then(|label| label.as_deref())
+    }
+
+    /// The `k` most probable classes (all of them where there are fewer), best first, equal ones by index.
+    #[must_use]
+    pub fn top_k(&self, logits: &[f32], k: usize) -> Vec<Prediction> {
+        let scores = softmax(logits);
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
+        order.truncate(k);
+        order
+            .into_iter()
+            .map(|index| Prediction { index, label: self.get(index).map(str::to_owned), score: scores[index] })
+            .collect()
+    }
+}
+
+/// Probabilities, computed in f64 from the largest logit down.
+#[must_use]
+pub fn softmax(logits: &[f32]) -> Vec<f32> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exp: Vec<f64> = logits.iter().map(|v| (f64::from(*v) - f64::from(max)).exp()).collect();
+    let sum: f64 = exp.iter().sum();
+    exp.into_iter().map(|e| (e / sum) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn softmax_survives_large_logits_and_sums_to_one() {
+        let p = softmax(&[1000.0, 999.0, -1000.0]);
+        assert!((p[0] - 0.731_058_6).abs() < 1e-6 && p[2] == 0.0);
+        assert!((p.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn top_k_is_clamped_sorted_and_stable() {
+        let labels = Labels::from_config(Some(&json!({"id2label": {"0": "a", "2": "c", "9": "z"}})), 3).unwrap();
+        let top = labels.top_k(&[1.0, 2.0, 2.0], 99);
+        assert_eq!(top.iter().map(|p| p.index).collect::<Vec<_>>(), [1, 2, 0]);
+        assert_eq!(top.iter().map(|p| p.label.as_deref()).collect::<Vec<_>>(), [None, Some("c"), Some("a")]);
+        assert_eq!(labels.top_k(&[1.0, 2.0, 2.0], 1).len(), 1);
+    }
+
+    #[test]
+    fn names_come_from_the_configuration_or_from_imagenet() {
+        assert_eq!(Labels::none(1000).get(281), Some("tabby, tabby cat"));
+        assert_eq!(Labels::none(10).get(3), None);
+        let invented: serde_json::Map<_, _> = (0..1000).map(|i| (i.to_string(), json!(format!("LABEL_{i}")))).collect();
+        let labels = Labels::from_config(Some(&json!({"id2label": invented})), 1000).unwrap();
+        assert_eq!(labels.get(0), Some("tench, Tinca tinca"));
+        assert!(Labels::from_config(Some(&json!({"label_names": ["a"]})), 2).is_err());
+        assert!(Labels::from_config(Some(&json!({"id2label": {"x": "a"}})), 2).is_err());
+    }
+}
