@@ -1,0 +1,193 @@
+//! Every operation on every device against its plain reference, at shapes that leave edges everywhere.
+
+use vit_gpu::cpu;
+use vit_gpu::model::random::HashedValues;
+use vit_gpu::ops::{
+    Activation, Add, Attention, Data, LayerNorm, Linear, Op, PixelSource, Pool, PoolKind, Strides, Tokens, Unfold,
+};
+
+use crate::compare::{EXACT, OP, Tolerance, assert_close};
+use crate::device;
+
+fn values(name: &str, len: usize) -> Vec<f32> {
+    let stream = HashedValues::new(name, 1);
+    (0..len).map(|i| stream.get(i)).collect()
+}
+
+/// Runs `op` by its reference, by the processor's fast path and by every GPU kernel family; outputs start as NaN where
+/// the operation must write and keep a mark where it must not.
+fn check(what: &str, op: &Op, tolerance: Tolerance) {
+    let floats: Vec<_> = op
+        .operand_lens()
+        .iter()
+        .enumerate()
+        .map(|(i, len)| len.map(|len| values(&format!("operand {i}"), len)))
+        .collect();
+    let operands: Vec<_> = floats.iter().map(|values| values.as_deref().map(Data::F32)).collect();
+    check_with(what, op, &operands, tolerance);
+}
+
+fn check_with(what: &str, op: &Op, operands: &[Option<Data<'_>>], tolerance: Tolerance) {
+    let mut want = vec![f32::NAN; op.output_len()];
+    op.reference(operands, &mut want).unwrap();
+    // Elements the reference leaves alone must be left alone by all.
+    let untouched: Vec<usize> = (0..want.len()).filter(|&i| want[i].is_nan()).collect();
+    let start: Vec<f32> = want.iter().map(|v| if v.is_nan() { 7.5 } else { f32::NAN }).collect();
+    untouched.iter().for_each(|&i| want[i] = 7.5);
+
+    let mut got = start.clone();
+    cpu::run_op(op, operands, &mut got).unwrap();
+    assert_close(&format!("{what} on the processor"), &got, &want, tolerance);
+    for (kernels, gpu) in device::executors() {
+        let got = pollster::block_on(gpu.run_op(op, operands, &start)).unwrap();
+        assert_close(&format!("{what} on {} with {kernels:?} kernels", gpu.name()), &got, &want, tolerance);
+    }
+}
+
+#[test]
+fn linear_at_every_edge() {
+    for (m, k, n) in
+        [(1, 4, 4), (1, 1, 1), (3, 7, 5), (17, 20, 36), (65, 64, 64), (64, 12, 68), (70, 75, 10), (130, 36, 132)]
+    {
+        check(&format!("linear {m}x{k}x{n}"), &Op::Linear(Linear::new(m, k, n)), OP);
+        let op = Linear { bias: true, gamma: true, residual: true, act: Activation::Gelu, ..Linear::new(m, k, n) };
+        check(&format!("linear {m}x{k}x{n} with everything"), &Op::Linear(op), OP);
+    }
+}
+
+#[test]
+fn linear_with_each_activation() {
+    for act in [
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::QuickGelu,
+        Activation::Relu,
+        Activation::Tanh,
+        Activation::Silu,
+    ] {
+        // Weights of a long row sum to values well beyond ±10, where careless formulas overflow.
+        for n in [8, 6] {
+            check(&format!("{act:?} {n}"), &Op::Linear(Linear { act, bias: true, ..Linear::new(5, 512, n) }), OP);
+        }
+    }
+}
+
+#[test]
+fn linear_in_pieces_of_rows_and_columns() {
+    for (n, y_col, ld) in [(8, 4, 20), (3, 2, 7)] {
+        let op = Linear { x_row: 3, y_row: 2, y_col, ld, residual: true, bias: true, ..Linear::new(5, 12, n) };
+        check("a piece of a linear layer", &Op::Linear(op), OP);
+    }
+}
+
+#[test]
+fn layer_norm_rows_and_joint() {
+    for (shape, axes) in [(&[3, 5, 12][..], 1), (&[1, 1, 1], 1), (&[2, 7, 65], 1), (&[2, 7, 65], 2), (&[3, 129], 2)] {
+        check(&format!("layer norm {shape:?} over {axes}"), &Op::LayerNorm(LayerNorm::over(shape, axes, 1e-6)), OP);
+    }
+    // A mean far from zero: E[x²] − E[x]² would lose every digit.
+    let shifted: Vec<f32> = values("shifted", 200).iter().map(|v| 1000.0 + v).collect();
+    let (weight, bias) = (vec![1.0; 100], vec![0.0; 100]);
+    let op = Op::LayerNorm(LayerNorm::over(&[2, 100], 1, 1e-12));
+    let loose = Tolerance { absolute: 2e-3, relative: 0.0 }; // 1000 has an ulp of 6e-5, the spread is 0.58
+    check_with("shifted layer norm", &op, &[&shifted, &weight, &bias].map(|v: &Vec<f32>| Some(Data::F32(v))), loose);
+}
+
+#[test]
+fn attention_at_odd_widths_and_lengths() {
+    for (outer, len, heads, d) in
+        [(1, 1, 1, 1), (2, 5, 3, 12), (1, 65, 2, 20), (2, 64, 1, 64), (1, 130, 2, 72), (1, 33, 1, 30), (1, 70, 1, 256)]
+    {
+        let scale = (d as f32).powf(-0.5) * 4.0; // sharper than uniform
+        check(
+            &format!("attention {outer}x{len}x{heads}x{d}"),
+            &Op::Attention(Attention::packed(outer, len, heads, d, scale)),
+            OP,
+        );
+    }
+}
+
+#[test]
+fn attention_over_4097_tokens() {
+    check("attention over 4097 tokens", &Op::Attention(Attention::packed(1, 4097, 1, 8, 2.0)), OP);
+}
+
+#[test]
+fn attention_with_huge_scores_and_a_scale_behind_the_softmax() {
+    let mut op = Attention::packed(1, 40, 2, 16, 300.0);
+    op.post_scale = 0.25;
+    let loose = Tolerance { absolute: 2e-4, relative: 1e-4 }; // scores near 3,000 in f32 are exact to 2e-4
+    check("huge scores", &Op::Attention(op), loose);
+}
+
+#[test]
+fn attention_across_the_batch_and_with_other_keys_than_queries() {
+    // [tokens, batch, 3·D] read with the batch as the sequence, and one query against separate keys and values.
+    let (batch, tokens, width) = (6, 4, 24);
+    let part = |i: usize| Strides { offset: i * width, outer: 3 * width, seq: tokens * 3 * width };
+    let o = Strides { offset: 0, outer: width, seq: tokens * width };
+    let base = Attention::packed(tokens, batch, 2, 12, 0.5);
+    check("across the batch", &Op::Attention(Attention { q: part(0), k: part(1), v: part(2), o, ..base.clone() }), OP);
+    let q = Strides { offset: 0, outer: 0, seq: width };
+    let kv = |offset| Strides { offset, outer: 9 * 2 * width, seq: 2 * width };
+    let o = Strides { offset: 0, outer: width, seq: width };
+    let op = Attention { outer: 3, q_len: 1, kv_len: 9, q, k: kv(0), v: kv(width), o, ..base };
+    check("one query", &Op::Attention(op), OP);
+}
+
+#[test]
+fn unfold_bytes_and_planes_are_exact() {
+    for (size, patch) in [((8, 8), (4, 4)), ((13, 22), (5, 7)), ((3, 9), (3, 1))] {
+        let planes = Unfold { batch: 2, chans: 3, size, patch, source: PixelSource::Planes };
+        check(&format!("planes {size:?} {patch:?}"), &Op::Unfold(planes.clone()), EXACT);
+        let bytes: Vec<u8> =
+            values("bytes", 2 * 3 * size.0 * size.1).iter().map(|v| (v * 127.0 + 128.0) as u8).collect();
+        let table = values("table", 3 * 256);
+        let op = Op::Unfold(Unfold { source: PixelSource::Bytes, ..planes });
+        check_with(
+            &format!("bytes {size:?} {patch:?}"),
+            &op,
+            &[Some(Data::U8(&bytes)), Some(Data::F32(&table))],
+            EXACT,
+        );
+    }
+}
+
+#[test]
+fn tokens_with_every_kind_of_prefix() {
+    for (prefix, pos_prefix, pos) in [(0, 0, true), (1, 1, true), (1, 0, true), (5, 1, true), (2, 2, false)] {
+        let op = Tokens { batch: 3, patches: 7, width: 10, prefix, pos_prefix, pos };
+        check(&format!("tokens {prefix} {pos_prefix} {pos}"), &Op::Tokens(op), EXACT);
+    }
+}
+
+#[test]
+fn pool_and_add() {
+    for kind in [PoolKind::Token(0), PoolKind::Token(4), PoolKind::Mean(0), PoolKind::Mean(2)] {
+        check(&format!("{kind:?}"), &Op::Pool(Pool { batch: 3, tokens: 6, width: 22, kind }), OP);
+    }
+    check("add", &Op::Add(Add { len: 77, scale: 0.5 }), EXACT);
+}
+
+#[test]
+fn more_workgroups_than_one_dimension_holds() {
+    // 65,536 groups: one over the limit of a dispatch dimension.
+    check("many groups", &Op::LayerNorm(LayerNorm { groups: 65_536, len: 2, eps: 1e-2 }), OP);
+    check("many values", &Op::Add(Add { len: 65_536 * 64, scale: 2.0 }), EXACT);
+}
+
+#[test]
+fn operands_that_do_not_fit_are_errors() {
+    let op = Op::Linear(Linear { bias: true, ..Linear::new(2, 3, 4) });
+    let (x, w, short) = (values("x", 6), values("w", 12), values("b", 3));
+    let mut out = [0.0; 8];
+    let operands = [Some(Data::F32(&x)), Some(Data::F32(&w)), Some(Data::F32(&short)), None, None];
+    let error = op.reference(&operands, &mut out).unwrap_err().to_string();
+    assert_eq!(error, "linear: operand 2: Some(4) elements expected, Some(3) given");
+    assert!(op.reference(&operands[..4], &mut out).is_err());
+    assert!(op.reference(&[operands[0], operands[1], None, None, None], &mut out).is_err());
+    let good = values("b", 4);
+    let operands = [operands[0], operands[1], Some(Data::F32(&good)), None, None];
+    assert!(op.reference(&operands, &mut out[..7]).is_err());
+    assert!(op.reference(&operands, &mut out).is_ok());
+}
