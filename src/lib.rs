@@ -1,7 +1,8 @@
-//! draft
+#![doc = include_str!("../README.md")]
+
 pub mod checkpoint;
 pub mod cpu;
-pub mod error;
+mod error;
 pub mod gpu;
 pub mod graph;
 pub mod labels;
@@ -9,8 +10,14 @@ pub mod model;
 pub mod ops;
 pub mod preprocess;
 pub mod session;
+
 pub use error::{Error, Result};
+pub use labels::Prediction;
+pub use preprocess::Image;
+pub use session::{Classifier, Session};
+
+/// A session is shared between threads.
 const _: () = {
     const fn shared<T: Send + Sync>() {}
-    shared::<session::Session>();
+    shared::<Session>();
 };

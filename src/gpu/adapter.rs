@@ -95,7 +95,7 @@ pub async fn adapters() -> Vec<AdapterReport> {
 
 /// The index that `auto` takes, and why, or why it takes none.
 #[must_use]
-pub(crate) fn automatic(reports: &[AdapterReport]) -> (Option<usize>, String) {
+pub fn automatic(reports: &[AdapterReport]) -> (Option<usize>, String) {
     let mut real: Vec<usize> = (0..reports.len()).filter(|&i| reports[i].kind != "software").collect();
     if let Ok(part) = std::env::var("WGPU_ADAPTER_NAME") {
         real.retain(|&i| contains(&reports[i].name, &part));

@@ -7,7 +7,6 @@ mod kernels;
 mod signal;
 mod weights;
 
-pub(crate) use adapter::automatic;
-pub use adapter::{AdapterReport, DeviceRequest, Kernels, adapters};
+pub use adapter::{AdapterReport, DeviceRequest, Kernels, adapters, automatic};
 pub use executor::GpuExecutor;
 pub use kernels::{SHADERS, Shader};

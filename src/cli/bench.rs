@@ -1,0 +1,158 @@
+//! `vit-gpu bench`: warm time per batch size on each device, after checking that devices agree.
+
+use std::io::{self, Write};
+use std::time::Instant;
+
+use clap::ValueEnum;
+use serde_json::json;
+use vit_gpu::Error;
+use vit_gpu::gpu::DeviceRequest;
+use vit_gpu::model::random::HashedValues;
+use vit_gpu::preprocess::Pixels;
+use vit_gpu::session::Session;
+
+use super::options::{Chatter, ModelOptions, Precision, Tuning, open};
+use super::{Ended, Outcome};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelOptions,
+    /// Devices to measure, separated by commas
+    #[arg(long, short = 'd', default_value = "auto", value_delimiter = ',')]
+    device: Vec<DeviceRequest>,
+    /// Batch sizes to measure, separated by commas
+    #[arg(long, default_value = "1,8", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: Vec<u32>,
+    /// Timed runs of each; the median is reported
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Arithmetic of weights and activations
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
+    /// text or JSON
+    #[arg(long, short = 'f', value_enum, default_value = "text")]
+    format: Format,
+    #[command(flatten)]
+    tuning: Tuning,
+    #[command(flatten)]
+    chatter: Chatter,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+struct Measured {
+    device: String,
+    batch: usize,
+    median_ms: f64,
+    images_per_s: f64,
+    gflop_per_s: f64,
+}
+
+pub fn run(args: &Args) -> Ended {
+    let mut all = Vec::new();
+    let mut reference: Option<(String, Vec<f32>)> = None;
+    let mut model = String::new();
+    let mut agreed = Outcome::Done;
+    for device in &args.device {
+        let session = open(&args.model, device, &args.tuning)?;
+        model.clone_from(&session.checkpoint().name);
+        let name = session.device().to_owned();
+        args.chatter.say(&format!("measuring {model} on {name}"));
+        let logits = session.forward(&planes(&session), false)?;
+        let logits =
+            logits.get("logits").or(logits.get("pooled")).map(|output| output.values.clone()).unwrap_or_default();
+        match &reference {
+            None => reference = Some((name, logits)),
+            Some((first, want)) => {
+                let worst = logits.iter().zip(want).map(|(a, b)| (a - b).abs() / (1.0 + b.abs())).fold(0.0, f32::max);
+                // A NaN compares false with everything: it must count as disagreement.
+                if worst > 2e-4 || logits.iter().any(|v| !v.is_finite()) {
+                    eprintln!("error: {name} and {first} disagree: worst relative difference {worst:e}");
+                    agreed = Outcome::InputFailed;
+                }
+            }
+        }
+        for &batch in &args.batch_size {
+            all.push(measure(&session, batch as usize, args.runs as usize)?);
+        }
+    }
+    let mut out = io::stdout().lock();
+    match args.format {
+        Format::Json => {
+            let results: Vec<_> = all
+                .iter()
+                .map(|m| {
+                    json!({
+                        "device": m.device,
+                        "precision": "f32",
+                        "batch": m.batch,
+                        "median_ms": m.median_ms,
+                        "images_per_s": m.images_per_s,
+                        "gflop_per_s": m.gflop_per_s,
+                    })
+                })
+                .collect();
+            let device = all.first().map(|m| m.device.as_str());
+            writeln!(out, "{:#}", json!({"model": model, "device": device, "results": results}))?;
+        }
+        Format::Text => {
+            writeln!(
+                out,
+                "{:<40} {:>6} {:>11} {:>10} {:>9}",
+                "device (f32)", "batch", "median ms", "images/s", "GFLOP/s"
+            )?;
+            for m in &all {
+                let Measured { device, batch, median_ms, images_per_s, gflop_per_s } = m;
+                writeln!(out, "{device:<40} {batch:>6} {median_ms:>11.2} {images_per_s:>10.2} {gflop_per_s:>9.1}")?;
+            }
+        }
+    }
+    Ok(agreed)
+}
+
+/// The median time of a warm run from pixels to predictions (or to pooled vectors), uploads and readback included.
+fn measure(session: &Session, batch: usize, runs: usize) -> Result<Measured, Error> {
+    let pixels = pixels(session, batch);
+    let once = || -> Result<f64, Error> {
+        let start = Instant::now();
+        if session.checkpoint().config.num_classes > 0 {
+            pollster::block_on(session.classify_pixels(&pixels, 1))?;
+        } else {
+            pollster::block_on(session.embed_pixels(&pixels))?;
+        }
+        Ok(start.elapsed().as_secs_f64())
+    };
+    once()?; // loads weights, compiles kernels, allocates
+    let mut times = (0..runs).map(|_| once()).collect::<Result<Vec<f64>, Error>>()?;
+    times.sort_by(f64::total_cmp);
+    let median = (times[(runs - 1) / 2] + times[runs / 2]) / 2.0;
+    let flop = session.footprint(1)?.1.flop * batch as f64;
+    Ok(Measured {
+        device: session.device().to_owned(),
+        batch,
+        median_ms: 1e3 * median,
+        images_per_s: batch as f64 / median,
+        gflop_per_s: flop / median / 1e9,
+    })
+}
+
+/// Images of hashed bytes, the same on every machine.
+fn pixels(session: &Session, batch: usize) -> Vec<Pixels> {
+    let (h, w) = session.checkpoint().config.img_size;
+    let values = HashedValues::new("bench pixels", 0);
+    let byte = |i: usize| ((values.get(i) + 1.0) * 127.99) as u8;
+    (0..batch)
+        .map(|b| Pixels { size: (h, w), data: (0..3 * h * w).map(|i| byte(b * 3 * h * w + i)).collect() })
+        .collect()
+}
+
+fn planes(session: &Session) -> Vec<f32> {
+    let cfg = &session.checkpoint().config;
+    let values = HashedValues::new("bench planes", 0);
+    (0..cfg.in_chans * cfg.img_size.0 * cfg.img_size.1).map(|i| values.get(i)).collect()
+}

@@ -1,0 +1,163 @@
+//! `vit-gpu embed`: one pooled vector an image, as .npy, .npz, .safetensors or JSON lines.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use npyz::WriterBuilder;
+use serde_json::json;
+use vit_gpu::Error;
+
+use super::inputs::{expand, run_batches};
+use super::options::{BatchSize, ImageOptions, RunOptions};
+use super::{Ended, Failure};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Images, folders of images, or - for an image on standard input
+    #[arg(required = true, value_name = "IMAGE|DIR|-")]
+    images: Vec<String>,
+    /// Where to: .npy, .npz, .safetensors or .jsonl, one row an image in input order [default: JSON lines on stdout]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Images run at once: a number or auto
+    #[arg(long, default_value = "auto", value_name = "N|auto")]
+    batch_size: BatchSize,
+    #[command(flatten)]
+    image: ImageOptions,
+    #[command(flatten)]
+    run: RunOptions,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Npy,
+    Npz,
+    Safetensors,
+    Jsonl,
+}
+
+/// An image's name with its vector, or with why there is none.
+type Row = (String, Result<Vec<f32>, String>);
+
+pub fn run(args: &Args) -> Ended {
+    let format = match &args.output {
+        None => Format::Jsonl,
+        Some(path) => format_of(path)?,
+    };
+    let inputs = expand(&args.images)?;
+    let session = args.run.session()?;
+    let how = (args.image.orient(), args.batch_size, args.run.chatter.quiet);
+    let compute = |pixels: &[_]| pollster::block_on(session.embed_pixels(pixels));
+
+    if format == Format::Jsonl {
+        // Written as results come, so that a reader can begin and nothing is lost if a later image stops the run.
+        let mut out: Box<dyn Write> = match &args.output {
+            None => Box::new(io::stdout().lock()),
+            Some(path) => Box::new(BufWriter::new(create(path)?)),
+        };
+        let outcome = run_batches(&session, &inputs, how, compute, |input, result| {
+            let object = match result {
+                Ok(embedding) => json!({
+                    "image": input.name(),
+                    "embedding": embedding,
+                    "model": session.checkpoint().name,
+                    "device": session.device(),
+                    "precision": session.precision(),
+                }),
+                Err(error) => json!({"image": input.name(), "error": error.to_string()}),
+            };
+            Ok(writeln!(out, "{object}")?)
+        })?;
+        out.flush()?;
+        return Ok(outcome);
+    }
+
+    let mut rows: Vec<Row> = Vec::with_capacity(inputs.len());
+    let outcome = run_batches(&session, &inputs, how, compute, |input, result| {
+        rows.push((input.name(), result.map_err(|error| error.to_string())));
+        Ok(())
+    })?;
+    if let Some(path) = &args.output {
+        let width = session.checkpoint().config.pooled_dim();
+        write(path, format, &rows, width)?;
+        args.run.chatter.say(&format!("{}: {} rows of {width}", path.display(), rows.len()));
+    }
+    Ok(outcome)
+}
+
+fn format_of(path: &Path) -> Result<Format, Error> {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    match ending.as_deref() {
+        Some("npy") => Ok(Format::Npy),
+        Some("npz") => Ok(Format::Npz),
+        Some("safetensors") => Ok(Format::Safetensors),
+        Some("jsonl") => Ok(Format::Jsonl),
+        _ => Err(Error::Usage(format!("{}: --output must end in .npy, .npz, .safetensors or .jsonl", path.display()))),
+    }
+}
+
+fn create(path: &Path) -> Result<File, Error> {
+    File::create(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })
+}
+
+/// Rows of images that failed are NaN, so that row i is always image i.
+fn write(path: &Path, format: Format, rows: &[Row], width: usize) -> Result<(), Failure> {
+    let nan = vec![f32::NAN; width];
+    let values: Vec<f32> = rows.iter().flat_map(|(_, row)| row.as_ref().unwrap_or(&nan).iter().copied()).collect();
+    let names: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
+    match format {
+        Format::Npy => npy(BufWriter::new(create(path)?), &[rows.len(), width], &values)?,
+        Format::Npz => {
+            let mut zip = zip::ZipWriter::new(BufWriter::new(create(path)?));
+            let stored = zip::write::SimpleFileOptions::default()
+                .compression_method(zip::CompressionMethod::Stored)
+                .large_file(true);
+            let mut member = |name: &str, bytes: Vec<u8>| -> io::Result<()> {
+                zip.start_file(name, stored)?;
+                zip.write_all(&bytes)
+            };
+            let mut bytes = io::Cursor::new(Vec::new());
+            npy(&mut bytes, &[rows.len(), width], &values)?;
+            member("embeddings.npy", bytes.into_inner())?;
+            member("images.npy", names_npy(&names)?)?;
+            zip.finish().map_err(io::Error::from)?.flush()?;
+        }
+        Format::Safetensors => {
+            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let shape = vec![rows.len(), width];
+            let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, &bytes)
+                .map_err(io::Error::other)?;
+            let metadata = HashMap::from([("images".to_owned(), json!(names).to_string())]);
+            safetensors::serialize_to_file([("embeddings", view)], Some(metadata), path).map_err(io::Error::other)?;
+        }
+        Format::Jsonl => {}
+    }
+    Ok(())
+}
+
+fn npy(mut out: impl Write + Seek, shape: &[usize], values: &[f32]) -> io::Result<()> {
+    let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
+    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut out).begin_nd()?;
+    writer.extend(values)?;
+    writer.finish()?;
+    out.flush()
+}
+
+/// Names as a NumPy array of UTF-8 bytes (`S`).
+fn names_npy(names: &[&str]) -> io::Result<Vec<u8>> {
+    let longest = names.iter().map(|name| name.len()).max().unwrap_or(0).max(1);
+    let kind: npyz::TypeStr = format!("|S{longest}").parse().map_err(|_| io::Error::other("a name is too long"))?;
+    let mut bytes = io::Cursor::new(Vec::new());
+    let mut writer = npyz::WriteOptions::new()
+        .dtype(npyz::DType::Plain(kind))
+        .shape(&[names.len() as u64])
+        .writer(&mut bytes)
+        .begin_nd()?;
+    for name in names {
+        writer.push(name.as_bytes())?;
+    }
+    writer.finish()?;
+    Ok(bytes.into_inner())
+}

@@ -1,0 +1,140 @@
+//! The images a command line names: files, folders, standard input.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use vit_gpu::preprocess::{Image, Orient, Pixels};
+use vit_gpu::session::Session;
+use vit_gpu::{Error, Result};
+
+use super::options::BatchSize;
+use super::progress::Progress;
+use super::{Failure, Outcome};
+
+/// Endings that make a file in a folder an image.
+const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"];
+
+/// One image to read, by the name it is reported under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    File(PathBuf),
+    Stdin,
+}
+
+impl Input {
+    pub fn name(&self) -> String {
+        match self {
+            Input::File(path) => path.display().to_string(),
+            Input::Stdin => "-".to_owned(),
+        }
+    }
+
+    pub fn read(&self, orient: Orient) -> Result<Image> {
+        match self {
+            Input::File(path) => Image::open_with(path, orient),
+            Input::Stdin => {
+                let mut bytes = Vec::new();
+                let read = std::io::stdin().read_to_end(&mut bytes);
+                read.map_err(|source| Error::Io { path: "-".into(), source })?;
+                Image::decode(&bytes, "-", orient)
+            }
+        }
+    }
+}
+
+/// Files as they are, folders as the images in and below them by name, `-` as standard input.
+///
+/// # Errors
+/// [`Error::Usage`] for a folder without images; [`Error::Io`] for one that can't be listed.
+pub fn expand(arguments: &[String]) -> Result<Vec<Input>> {
+    let mut inputs = Vec::new();
+    for argument in arguments {
+        let path = Path::new(argument);
+        if argument == "-" {
+            inputs.push(Input::Stdin);
+        } else if path.is_dir() {
+            let before = inputs.len();
+            walk(path, &mut inputs)?;
+            if inputs.len() == before {
+                return Err(Error::Usage(format!("{argument}: no images in this folder ({})", ENDINGS.join(", "))));
+            }
+        } else {
+            inputs.push(Input::File(path.to_path_buf()));
+        }
+    }
+    Ok(inputs)
+}
+
+fn walk(folder: &Path, inputs: &mut Vec<Input>) -> Result<()> {
+    let io = |source| Error::Io { path: folder.to_path_buf(), source };
+    let entries = std::fs::read_dir(folder).map_err(io)?;
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(io)?;
+    paths.sort();
+    for path in paths {
+        // A link to a folder is not followed: it may lead back up.
+        let link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+        if path.is_dir() && !link {
+            walk(&path, inputs)?;
+        } else if path.extension().is_some_and(|e| ENDINGS.iter().any(|known| e.eq_ignore_ascii_case(known)))
+            && path.is_file()
+        {
+            inputs.push(Input::File(path));
+        }
+    }
+    Ok(())
+}
+
+/// Reads and preprocesses images in batches, runs `compute` on those that could be read, and hands every result or error
+/// to `report` in input order.
+pub fn run_batches<R>(
+    session: &Session,
+    inputs: &[Input],
+    (orient, batch_size, quiet): (Orient, BatchSize, bool),
+    mut compute: impl FnMut(&[Pixels]) -> Result<Vec<R>>,
+    mut report: impl FnMut(&Input, Result<R>) -> Result<(), Failure>,
+) -> Result<Outcome, Failure> {
+    let batch = match batch_size {
+        BatchSize::Auto => session.auto_batch()?,
+        BatchSize::Of(size) => size,
+    };
+    let progress = Progress::bar(inputs.len(), quiet);
+    let mut outcome = Outcome::Done;
+    for inputs in inputs.chunks(batch) {
+        let read = |input: &Input| {
+            let image = input.read(orient)?;
+            session.preprocess(&image).map_err(|error| named(error, input))
+        };
+        let mut pixels = Vec::with_capacity(inputs.len());
+        let errors: Vec<Option<Error>> = inputs
+            .par_iter()
+            .map(read)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|read| read.map(|image| pixels.push(image)).err())
+            .collect();
+        let mut results = if pixels.is_empty() { Vec::new() } else { compute(&pixels)? }.into_iter();
+        for (input, error) in inputs.iter().zip(errors) {
+            let result = match error {
+                Some(error) => Err(error),
+                None => results.next().ok_or_else(|| Error::Usage("a result is missing".into())),
+            };
+            if let Err(error) = &result {
+                outcome = Outcome::InputFailed;
+                progress.suspend(|| eprintln!("error: {error}"));
+            }
+            progress.suspend(|| report(input, result))?;
+        }
+        progress.advance(inputs.len());
+    }
+    Ok(outcome)
+}
+
+/// The same error under the image's own name.
+pub fn named(error: Error, input: &Input) -> Error {
+    match error {
+        Error::Image { reason, .. } => Error::Image { image: input.name(), reason },
+        other => other,
+    }
+}

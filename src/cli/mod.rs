@@ -1,0 +1,112 @@
+//! The command line: arguments in, results on stdout, everything else on stderr, exit codes 0, 1 and 2.
+
+mod bench;
+mod classify;
+mod devices;
+mod embed;
+mod forward;
+mod info;
+mod inputs;
+mod options;
+mod preprocess;
+mod progress;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Vision Transformers on any GPU: safetensors in, PyTorch's numbers out.
+#[derive(Parser)]
+#[command(name = "vit-gpu", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Name what is in images
+    Classify(classify::Args),
+    /// Write each image's pooled vector
+    Embed(embed::Args),
+    /// Run normalised tensors through the model, without any image code
+    Forward(forward::Args),
+    /// Write the tensor a model would be given for an image
+    Preprocess(preprocess::Args),
+    /// List adapters, and say which one `auto` takes and why
+    Devices(devices::Args),
+    /// Show a model's family, configuration and layers
+    Info(info::Args),
+    /// Measure throughput per batch size
+    Bench(bench::Args),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// All done.
+    Done,
+    /// An input failed, the rest was done.
+    InputFailed,
+}
+
+/// Why a command could not go on.
+#[derive(Debug)]
+enum Failure {
+    /// The engine's own errors.
+    Engine(vit_gpu::Error),
+    /// Writing results failed.
+    Output(io::Error),
+}
+
+impl From<vit_gpu::Error> for Failure {
+    fn from(error: vit_gpu::Error) -> Self {
+        Failure::Engine(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Output(error)
+    }
+}
+
+type Ended = Result<Outcome, Failure>;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Classify(args) => classify::run(&args),
+        Command::Embed(args) => embed::run(&args),
+        Command::Forward(args) => forward::run(&args),
+        Command::Preprocess(args) => preprocess::run(&args),
+        Command::Devices(args) => devices::run(&args),
+        Command::Info(args) => info::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    };
+    match ended {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::InputFailed) => ExitCode::from(1),
+        // Whoever read our output had enough: `vit-gpu classify photos | head -1`.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Output(error)) => fail(&format!("results could not be written: {error}"), 2),
+        Err(Failure::Engine(error)) if error.is_input() => fail(&error.to_string(), 1),
+        Err(Failure::Engine(error)) => fail(&error.to_string(), 2),
+    }
+}
+
+fn fail(reason: &str, code: u8) -> ExitCode {
+    eprintln!("error: {reason}");
+    ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -1,0 +1,146 @@
+//! Options that several commands share.
+
+use clap::{Args, ValueEnum};
+use vit_gpu::checkpoint::Checkpoint;
+use vit_gpu::gpu::{DeviceRequest, Kernels};
+use vit_gpu::preprocess::Orient;
+use vit_gpu::session::{Session, SessionOptions};
+
+use super::progress::Progress;
+
+/// The model alone.
+#[derive(Args)]
+pub struct ModelOptions {
+    /// Folder, .safetensors file or random:ARCH@SEED [default: the bundled CIFAR-10 model]
+    #[arg(long, short = 'm', value_name = "MODEL")]
+    pub model: Option<String>,
+}
+
+impl ModelOptions {
+    pub fn open(&self) -> vit_gpu::Result<Checkpoint> {
+        self.model.as_deref().map_or_else(Checkpoint::bundled, Checkpoint::open)
+    }
+}
+
+/// Number formats a session can compute in.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    F32,
+}
+
+/// A model, a device, and how to run.
+#[derive(Args)]
+pub struct RunOptions {
+    #[command(flatten)]
+    pub model: ModelOptions,
+    /// auto, gpu, cpu, or an adapter's index or part of its name (see `vit-gpu devices`)
+    #[arg(long, short = 'd', default_value = "auto")]
+    pub device: DeviceRequest,
+    /// Arithmetic of weights and activations
+    #[arg(long, value_enum, default_value = "f32")]
+    pub precision: Precision,
+    #[command(flatten)]
+    pub tuning: Tuning,
+    #[command(flatten)]
+    pub chatter: Chatter,
+}
+
+/// What experts set.
+#[derive(Args)]
+pub struct Tuning {
+    /// Threads on the processor [default: one per core]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub threads: usize,
+    /// GPU kernels: auto, portable or subgroup
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub kernels: Kernels,
+}
+
+/// How much is said on stderr.
+#[derive(Args)]
+pub struct Chatter {
+    /// Say nothing on stderr but errors
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more on stderr
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+impl Chatter {
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    pub fn detail(&self, text: &str) {
+        if self.verbose {
+            eprintln!("{text}");
+        }
+    }
+}
+
+impl RunOptions {
+    /// Opens the model on the device and says where it runs.
+    pub fn session(&self) -> vit_gpu::Result<Session> {
+        let waiting = Progress::spinner("opening the model", self.chatter.quiet);
+        let session = open(&self.model, &self.device, &self.tuning)?;
+        drop(waiting);
+        if let Some(note) = session.note() {
+            self.chatter.say(note);
+        }
+        let checkpoint = session.checkpoint();
+        self.chatter.detail(&format!(
+            "{} ({}, {}) on {} in {}",
+            checkpoint.name,
+            checkpoint.family,
+            checkpoint.dtypes.join("+"),
+            session.device(),
+            session.precision()
+        ));
+        if !checkpoint.ignored.is_empty() {
+            self.chatter.detail(&format!("ignored tensors: {}", checkpoint.ignored.join(", ")));
+        }
+        Ok(session)
+    }
+}
+
+/// Opens a model on a device.
+pub fn open(model: &ModelOptions, device: &DeviceRequest, tuning: &Tuning) -> vit_gpu::Result<Session> {
+    let options = SessionOptions { device: device.clone(), kernels: tuning.kernels, threads: tuning.threads };
+    Session::new(model.open()?, &options)
+}
+
+/// How images are read.
+#[derive(Args)]
+pub struct ImageOptions {
+    /// Ignore the EXIF orientation, as timm and torchvision do
+    #[arg(long)]
+    pub no_exif: bool,
+}
+
+impl ImageOptions {
+    pub fn orient(&self) -> Orient {
+        if self.no_exif { Orient::AsStored } else { Orient::Exif }
+    }
+}
+
+/// `N` or `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchSize {
+    Auto,
+    Of(usize),
+}
+
+impl std::str::FromStr for BatchSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("auto", _) => Ok(BatchSize::Auto),
+            (_, Ok(size)) if size > 0 => Ok(BatchSize::Of(size)),
+            _ => Err("a whole number from 1 on, or auto".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! `vit-gpu preprocess`: what the model would be given for an image.
+
+use std::path::PathBuf;
+
+use vit_gpu::checkpoint::Checkpoint;
+
+use super::forward::write_tensors;
+use super::inputs::{Input, named};
+use super::options::{Chatter, ImageOptions, ModelOptions};
+use super::{Ended, Outcome};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The image, or - for standard input
+    #[arg(value_name = "IMAGE|-")]
+    image: String,
+    /// A .safetensors file for `pixel_values` [1, 3, H, W]
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    reading: ImageOptions,
+    #[command(flatten)]
+    model: ModelOptions,
+    #[command(flatten)]
+    chatter: Chatter,
+}
+
+pub fn run(args: &Args) -> Ended {
+    // Only the configuration files are read where they suffice: no weights are needed.
+    let transform = match &args.model.model {
+        Some(model) => Checkpoint::transform_only(model)?,
+        None => Checkpoint::bundled()?.transform,
+    };
+    let input = if args.image == "-" { Input::Stdin } else { Input::File(PathBuf::from(&args.image)) };
+    let image = input.read(args.reading.orient())?;
+    let pixels = transform.apply(&image).map_err(|error| named(error, &input))?;
+    let (h, w) = pixels.size;
+    write_tensors(&args.output, &[("pixel_values", vec![1, 3, h, w], &pixels.planes(&transform.table()))])?;
+    args.chatter.detail(&format!("{transform:?}"));
+    Ok(Outcome::Done)
+}

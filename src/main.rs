@@ -1,0 +1,7 @@
+//! The `vit-gpu` program; everything it does is in `cli/`.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}
