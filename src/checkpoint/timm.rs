@@ -108,7 +108,6 @@ fn apply_args(cfg: &mut VitConfig, args: &Value, names: &Names) -> Result<()> {
             "in_chans" => same(cfg.in_chans)?,
             "reg_tokens" => same(cfg.reg_tokens)?,
             "act_layer" => cfg.act = value.as_str().and_then(activation).ok_or_else(bad)?,
-            "norm_eps" => cfg.norm_eps = value.as_f64().ok_or_else(bad)? as f32,
             // Seen in the weights, or handled with the sizes.
             "img_size" | "patch_size" | "mlp_ratio" | "class_token" | "global_pool" | "qkv_bias" | "init_values"
             | "no_embed_class" | "pre_norm" | "fc_norm" | "final_norm" | "dynamic_img_size" => {}
@@ -135,21 +134,20 @@ fn sizes(cfg: &mut VitConfig, args: &Value, known: Option<&VitConfig>, names: &N
     let (ph, pw) = cfg.patch_size;
     let configured_grid = configured.map(|(h, w)| (h / ph, w / pw));
     let prefix = cfg.prefix_tokens();
-    let exact = |prefix: usize| {
-        table.checked_sub(prefix).filter(|&patches| configured_grid.is_some_and(|(h, w)| h * w == patches))
+    let patches_after = |covered: usize| {
+        table.checked_sub(covered).filter(|&patches| match configured_grid {
+            Some((h, w)) => h * w == patches,
+            None => grid(patches, None).is_some(),
+        })
     };
-    let square = |prefix: usize| table.checked_sub(prefix).filter(|&patches| grid(patches, None).is_some());
-    // The configured grid decides whether the table covers the prefix; without one, whichever leaves a square.
-    let found = exact(prefix).map(|n| (prefix, n)).or(exact(0).map(|n| (0, n)));
-    let found = found.or(square(prefix).map(|n| (prefix, n))).or(square(0).map(|n| (0, n)));
+    // The table covers the prefix or (`no_embed_class`) the patches alone: whichever leaves the configured grid, or a square.
+    let found = [prefix, 0].into_iter().find_map(|covered| patches_after(covered).map(|patches| (covered, patches)));
     let (pos_prefix, patches) = found.ok_or_else(|| {
-        let reason = format!("pos_embed has {table} rows, which fit no grid with {prefix} prefix tokens");
+        let wanted = configured_grid.map_or("no square grid".to_owned(), |(h, w)| format!("{h}x{w} patches"));
+        let reason =
+            format!("pos_embed has {table} rows, the configured image has {wanted} and {prefix} prefix tokens");
         Error::model(&names.file, reason)
     })?;
-    if let Some((h, w)) = configured_grid.filter(|(h, w)| h * w != patches) {
-        let reason = format!("pos_embed is for {patches} patches, the configured image has {h}x{w}");
-        return Err(Error::model(&names.file, reason));
-    }
     let (gh, gw) = grid(patches, configured_grid).unwrap_or((0, 0));
     cfg.pos_prefix = pos_prefix;
     cfg.img_size = configured.unwrap_or((gh * ph, gw * pw));

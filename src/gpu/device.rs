@@ -102,8 +102,13 @@ impl Device {
             (made, (validation, internal, memory.pop()))
         };
         let errors = [popped.0.await, popped.1.await, popped.2.await];
+        let error = errors.into_iter().flatten().next();
+        if error.is_some() {
+            // What failed may have failed because the device is gone: let its callback say so.
+            let _ = self.device.poll(wgpu::PollType::Poll);
+        }
         self.check()?;
-        match errors.into_iter().flatten().next() {
+        match error {
             None => Ok(made),
             Some(wgpu::Error::OutOfMemory { .. }) => {
                 Err(Error::OutOfMemory { adapter: self.name.clone(), what: what.to_owned() })

@@ -2,7 +2,7 @@
 //!
 //! Written here because no crate does: `fast_image_resize` goes vertically first with 16-bit coefficients, `image` keeps
 //! an f32 intermediate; against Pillow they differ by up to 22 and 20 levels in bicubic. Pillow: f64 weights over a window
-//! widened by the scale, normalised, rounded to 22-bit fixed point; horizontally first, rounded to bytes, then vertically.
+//! widened by the scale, normalised, rounded to 22-bit fixed point; one axis first, rounded to bytes, then the other.
 
 use rayon::prelude::*;
 
@@ -188,8 +188,10 @@ pub fn resize(image: &Image, width: usize, height: usize, filter: Filter) -> Res
     if filter == Filter::Nearest {
         return Image::from_rgb(width, height, nearest(image, width, height));
     }
-    // Pillow 12.2 and later shrink very tall images vertically first.
-    let data = if from_h > 100 * from_w && height < from_h {
+    // Pillow 13 goes vertically first where that loses more than twice as many rows as columns. The order shows in the
+    // last bit, since the first pass is rounded to bytes; Pillow up to 12.1 always went horizontally first.
+    let (lost_rows, lost_columns) = (from_h as i64 - height as i64, from_w as i64 - width as i64);
+    let data = if lost_rows > 0 && lost_rows > 2 * lost_columns {
         let rows = vertical(image.data(), from_w, from_h, height, filter);
         if from_w == width { rows } else { horizontal(&rows, from_w, width, filter) }
     } else {

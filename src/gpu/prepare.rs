@@ -1,0 +1,167 @@
+//! A graph made ready for a device: slots as buffers, parameters uploaded, every dispatch bound.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::device::Device;
+use super::kernels::{Capabilities, Dispatch, select, transposed};
+use super::weights::Weights;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Kind, Node, Plan, TensorId};
+use crate::ops::Cost;
+
+/// Prepared graphs kept per session.
+const KEPT_PLANS: usize = 4;
+/// Offsets of uniform bindings (WebGPU's default limit).
+const UNIFORM_ALIGN: usize = 256;
+
+/// Everything a run writes to.
+pub struct Lease {
+    pub weights: Weights,
+    /// One buffer per slot number, as large as the largest plan needs.
+    pub slots: Vec<wgpu::Buffer>,
+    pub plans: VecDeque<Prepared>,
+    stand_in: Option<wgpu::Buffer>,
+}
+
+/// A graph with its buffers bound.
+pub struct Prepared {
+    pub graph: Arc<Graph>,
+    pub plan: Plan,
+    pub steps: Vec<Step>,
+    pub inputs: Vec<(String, u64, wgpu::Buffer)>,
+    pub readback: Vec<wgpu::Buffer>,
+}
+
+/// One dispatch.
+pub struct Step {
+    pub label: String,
+    pub pipeline: wgpu::ComputePipeline,
+    pub bindings: wgpu::BindGroup,
+    pub groups: [u32; 3],
+    pub cost: Cost,
+}
+
+impl Lease {
+    pub fn new(weights: Weights) -> Lease {
+        Lease { weights, slots: Vec::new(), plans: VecDeque::new(), stand_in: None }
+    }
+
+    /// The index of a graph's prepared plan, made if need be; the least recently used one makes room.
+    pub async fn prepared(&mut self, device: &Device, capabilities: Capabilities, graph: &Arc<Graph>) -> Result<usize> {
+        if let Some(index) = self.plans.iter().position(|prepared| Arc::ptr_eq(&prepared.graph, graph)) {
+            let prepared = self.plans.remove(index);
+            self.plans.extend(prepared);
+            return Ok(self.plans.len() - 1);
+        }
+        let plan = Plan::new(graph, device.max_binding)?;
+        self.weights.load(device, graph).await?;
+        let dispatches: Vec<Dispatch> = graph.nodes.iter().map(|node| select(&node.op, capabilities)).collect();
+        let mut pipelines = Vec::with_capacity(dispatches.len());
+        for dispatch in &dispatches {
+            pipelines.push(device.pipeline(dispatch).await?);
+        }
+        let bound = device.scoped("activations", || self.bind_plan(device, graph, plan, &dispatches, pipelines)).await;
+        let prepared = bound.and_then(|prepared| prepared).inspect_err(|_| self.forget_slots())?;
+        if self.plans.len() == KEPT_PLANS {
+            self.plans.pop_front();
+        }
+        self.plans.push_back(prepared);
+        Ok(self.plans.len() - 1)
+    }
+
+    fn bind_plan(
+        &mut self,
+        device: &Device,
+        graph: &Arc<Graph>,
+        plan: Plan,
+        dispatches: &[Dispatch],
+        pipelines: Vec<wgpu::ComputePipeline>,
+    ) -> Result<Prepared> {
+        self.grow_slots(device, &plan);
+        let stand_in = self.stand_in.get_or_insert_with(|| device.buffer("absent operand", 16)).clone();
+        let inputs: Vec<_> = graph
+            .tensors
+            .iter()
+            .filter(|tensor| tensor.kind == Kind::Input)
+            .map(|tensor| (tensor.name.clone(), tensor.len() as u64, device.buffer(&tensor.name, tensor.bytes())))
+            .collect();
+        let mut uniforms = Vec::new();
+        let offsets: Vec<usize> = dispatches
+            .iter()
+            .map(|dispatch| {
+                let offset = uniforms.len();
+                uniforms.extend_from_slice(&dispatch.params);
+                uniforms.resize(uniforms.len().next_multiple_of(UNIFORM_ALIGN), 0);
+                offset
+            })
+            .collect();
+        let uniform = device.uniform(&uniforms);
+
+        let find = |node: &Node, operand: usize, id: TensorId| -> Result<wgpu::Buffer> {
+            let tensor = graph.tensor(id);
+            let found = match &tensor.kind {
+                Kind::Input => inputs.iter().find(|(name, ..)| *name == tensor.name).map(|(.., buffer)| buffer),
+                Kind::Weight(at) => self.weights.get(at, transposed(&node.op, operand)),
+                Kind::Activation => plan.slot(id).map(|slot| &self.slots[slot]),
+            };
+            found.cloned().ok_or_else(|| Error::shape(&tensor.name, "has no buffer"))
+        };
+        let mut steps = Vec::with_capacity(graph.nodes.len());
+        for (((node, dispatch), pipeline), offset) in graph.nodes.iter().zip(dispatches).zip(pipelines).zip(offsets) {
+            let mut buffers = Vec::with_capacity(node.inputs.len() + 1);
+            for (operand, id) in node.inputs.iter().enumerate() {
+                buffers.push(match id {
+                    Some(id) => (find(node, operand, *id)?, graph.tensor(*id).bytes()),
+                    None => (stand_in.clone(), 16),
+                });
+            }
+            buffers.push((find(node, node.inputs.len(), node.output)?, graph.tensor(node.output).bytes()));
+            let mut entries = vec![wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &uniform,
+                offset: offset as u64,
+                size: std::num::NonZeroU64::new(dispatch.params.len() as u64),
+            })];
+            // Exactly the tensor is bound, rounded up to whole vec4s: slots are shared with larger tensors.
+            entries.extend(buffers.iter().map(|(buffer, bytes)| {
+                wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer,
+                    offset: 0,
+                    size: std::num::NonZeroU64::new(bytes.next_multiple_of(16).min(buffer.size())),
+                })
+            }));
+            let bindings = device.bind(dispatch, entries);
+            steps.push(Step {
+                label: node.label.clone(),
+                pipeline,
+                bindings,
+                groups: dispatch.groups,
+                cost: node.op.cost(),
+            });
+        }
+        let readback = graph.outputs.iter().map(|(_, id)| device.readback(graph.tensor(*id).bytes())).collect();
+        Ok(Prepared { graph: Arc::clone(graph), plan, steps, inputs, readback })
+    }
+
+    /// Makes slot buffers at least as large as a plan's; bound plans are forgotten when one is replaced.
+    fn grow_slots(&mut self, device: &Device, plan: &Plan) {
+        for (i, &bytes) in plan.slots().iter().enumerate() {
+            if self.slots.get(i).is_none_or(|buffer| buffer.size() < bytes) {
+                let buffer = device.buffer(&format!("slot {i}"), bytes);
+                if i < self.slots.len() {
+                    self.slots[i] = buffer;
+                    self.plans.clear();
+                } else {
+                    self.slots.push(buffer);
+                }
+            }
+        }
+    }
+
+    /// Drops buffers that may be invalid after an error, so that the next run makes them anew.
+    fn forget_slots(&mut self) {
+        self.slots.clear();
+        self.plans.clear();
+        self.stand_in = None;
+    }
+}

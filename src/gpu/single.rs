@@ -1,0 +1,70 @@
+//! One operation by itself: how tests (and the choice of kernels) hold a shader against its reference.
+
+use super::executor::GpuExecutor;
+use super::kernels::{select, transposed};
+use crate::error::{Error, Result};
+use crate::ops::{Data, Op};
+
+impl GpuExecutor {
+    /// Runs one operation by itself, for tests: `output` is what the buffer holds before.
+    ///
+    /// # Errors
+    /// As [`GpuExecutor::run`].
+    pub async fn run_op(&self, op: &Op, operands: &[Option<Data<'_>>], output: &[f32]) -> Result<Vec<f32>> {
+        let lens: Vec<_> = operands.iter().map(|o| o.map(|o| o.f32().len().max(o.u8().len()))).collect();
+        op.check(&lens, output.len())?;
+        let dispatch = select(op, self.capabilities);
+        let pipeline = self.device.pipeline(&dispatch).await?;
+        let buffer = |bytes: &[u8]| {
+            let buffer = self.device.buffer("operand", bytes.len() as u64);
+            let mut padded = bytes.to_vec();
+            padded.resize(bytes.len().next_multiple_of(4), 0);
+            self.device.queue.write_buffer(&buffer, 0, &padded);
+            buffer
+        };
+        let (group, out) = self
+            .device
+            .scoped(op.name(), || {
+                let mut buffers = Vec::new();
+                for (i, operand) in operands.iter().enumerate() {
+                    buffers.push(match operand {
+                        Some(Data::F32(values)) if transposed(op, i) => {
+                            let Op::Linear(linear) = op else { return Err(Error::shape(op.name(), "transposed")) };
+                            let mut columns = vec![0.0f32; values.len()];
+                            for (at, value) in values[..linear.n * linear.k].iter().enumerate() {
+                                columns[at % linear.k * linear.n + at / linear.k] = *value;
+                            }
+                            buffer(bytemuck::cast_slice(&columns))
+                        }
+                        Some(Data::F32(values)) => buffer(bytemuck::cast_slice(values)),
+                        Some(Data::U8(values)) => buffer(values),
+                        None => buffer(&[0; 16]),
+                    });
+                }
+                let out = buffer(bytemuck::cast_slice(output));
+                let params = self.device.uniform(&dispatch.params);
+                let mut entries = vec![params.as_entire_binding()];
+                entries.extend(buffers.iter().chain([&out]).map(wgpu::Buffer::as_entire_binding));
+                Ok((self.device.bind(&dispatch, entries), out))
+            })
+            .await??;
+        let readback = self.device.readback((output.len() * 4) as u64);
+        let mut encoder = self.device.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(&pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            let [x, y, z] = dispatch.groups;
+            pass.dispatch_workgroups(x, y, z);
+        }
+        encoder.copy_buffer_to_buffer(&out, 0, &readback, 0, (output.len() * 4) as u64);
+        self.device.submit_and_map(encoder.finish(), &[&readback]).await?;
+        let mapped = readback.slice(..).get_mapped_range().map_err(|error| self.device.error(error.to_string()))?;
+        Ok(bytemuck::cast_slice(&mapped)[..output.len()].to_vec())
+    }
+
+    /// Destroys the device, as a driver reset would: runs after this fail with [`Error::DeviceLost`].
+    pub fn lose_device(&self) {
+        self.device.device.destroy();
+    }
+}
