@@ -34,3 +34,10 @@ pub fn executors() -> &'static [(Kernels, GpuExecutor)] {
         all
     })
 }
+
+/// An executor of its own, for a test that breaks it.
+pub fn fresh() -> GpuExecutor {
+    let request = DeviceRequest::Named(name());
+    let open = GpuExecutor::open(&request, Kernels::Portable, Arc::new(NoWeights));
+    pollster::block_on(open).expect("an adapter").expect("a GPU")
+}

@@ -1,6 +1,12 @@
 //! Every test that needs a device or a file, in one process: shaders compile once and one device serves all.
 
+mod checkpoints;
+mod cli;
 mod compare;
 mod device;
+mod images;
+mod layers;
+mod limits;
+mod models;
 mod ops;
 mod shaders;

@@ -87,7 +87,7 @@ fn tint_accepts_every_shader() {
         let enable = if shader.subgroups { "enable subgroups;\n" } else { "" };
         let mut file = tempfile::Builder::new().suffix(".wgsl").tempfile().unwrap();
         write!(file, "{enable}{}", text(shader)).unwrap();
-        let output = Command::new("tint").args(["--format", "none"]).arg(file.path()).output().unwrap();
+        let output = Command::new("tint").args(["--format", "wgsl"]).arg(file.path()).output().unwrap();
         assert!(output.status.success(), "{}: {}", shader.name, String::from_utf8_lossy(&output.stderr));
     }
 }

@@ -1,0 +1,146 @@
+//! Checkpoints that must be refused, each with a line that names what is wrong.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use tempfile::TempDir;
+use vit_gpu::checkpoint::Checkpoint;
+
+use crate::models::goldens;
+
+type TensorMap = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+/// A copy of a golden model whose tensors and configuration can be changed.
+fn changed(
+    model: &str,
+    tensors: impl FnOnce(&mut TensorMap),
+    config: impl FnOnce(&mut serde_json::Value),
+) -> (TempDir, PathBuf) {
+    let source = goldens().join("models").join(model);
+    let bytes = fs::read(source.join("model.safetensors")).unwrap();
+    let read = SafeTensors::deserialize(&bytes).unwrap();
+    let mut map: TensorMap = read
+        .iter()
+        .map(|(name, view)| (name.to_owned(), (view.dtype(), view.shape().to_vec(), view.data().to_vec())))
+        .collect();
+    tensors(&mut map);
+    let folder = tempfile::tempdir().unwrap();
+    let views =
+        map.iter().map(|(name, (dtype, shape, data))| (name, TensorView::new(*dtype, shape.clone(), data).unwrap()));
+    safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
+    let mut json = serde_json::from_str(&fs::read_to_string(source.join("config.json")).unwrap()).unwrap();
+    config(&mut json);
+    fs::write(folder.path().join("config.json"), json.to_string()).unwrap();
+    let path = folder.path().to_path_buf();
+    (folder, path)
+}
+
+#[track_caller]
+fn refused(path: &Path, expected: &str) {
+    let error = Checkpoint::open(path.to_str().unwrap()).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains(expected), "{error}\n  does not say: {expected}");
+    assert!(!error.contains('\n'), "{error}");
+}
+
+#[test]
+fn missing_misshapen_and_unused_tensors_are_named() {
+    for (model, tensor) in [
+        ("timm_plain", "blocks.1.mlp.fc2.bias"),
+        ("hf_vit", "vit.encoder.layer.0.attention.attention.key.weight"),
+        ("torchvision", "encoder.layers.encoder_layer_1.self_attention.out_proj.weight"),
+    ] {
+        let (_keep, path) = changed(model, |map| drop(map.remove(tensor)), |_| {});
+        refused(&path, &format!("tensor `{tensor}` is missing"));
+        let (_keep, path) = changed(model, |map| map.get_mut(tensor).unwrap().1.insert(0, 1), |_| {});
+        refused(&path, &format!("tensor `{tensor}` has shape [1, "));
+        let extra = (Dtype::F32, vec![1], vec![0; 4]);
+        let (_keep, path) = changed(model, |map| drop(map.insert("blocks.0.surprise".into(), extra)), |_| {});
+        refused(&path, "1 unused tensor(s), so this is not the model it seems to be: blocks.0.surprise");
+    }
+}
+
+#[test]
+fn ignorable_tensors_are_listed_not_refused() {
+    let extra = (Dtype::F32, vec![1, 1, 36], vec![0; 144]);
+    let (_keep, path) = changed("hf_vit", |map| drop(map.insert("vit.embeddings.mask_token".into(), extra)), |_| {});
+    assert_eq!(Checkpoint::open(path.to_str().unwrap()).unwrap().ignored, ["vit.embeddings.mask_token"]);
+}
+
+#[test]
+fn configurations_that_contradict_the_weights_are_refused() {
+    let with = |model, key: &str, value: serde_json::Value| changed(model, |_| {}, |json| json[key] = value);
+    let arg =
+        |key: &str, value: serde_json::Value| changed("timm_plain", |_| {}, |json| json["model_args"][key] = value);
+    for ((_keep, path), expected) in [
+        (arg("depth", 3.into()), "model_args.depth is 3"),
+        (arg("qk_norm", true.into()), "model_args.qk_norm = true can't be run"),
+        (arg("act_layer", "mish".into()), "model_args.act_layer is \"mish\""),
+        (arg("num_heads", 5.into()), "5"),
+        (
+            arg("img_size", serde_json::json!([64, 64])),
+            "pos_embed has 36 rows, the configured image has 16x16 patches and 1 prefix tokens",
+        ),
+        (arg("global_pool", "map".into()), "global_pool `map` can't be run"),
+        (with("hf_vit", "model_type", "swin".into()), "model_type `swin` is not supported"),
+        (with("hf_vit", "hidden_act", "mish".into()), "hidden_act \"mish\" is not supported"),
+        (with("hf_vit", "image_size", 64.into()), "the position table is for 24 patches, image_size 64x64 has 16x16"),
+        (with("hf_vit", "num_attention_heads", "x".into()), "`num_attention_heads` is \"x\""),
+        (with("hf_vit_pooler", "pooler_act", "relu".into()), "pooler_act `relu` is not supported"),
+    ] {
+        refused(&path, expected);
+    }
+}
+
+#[test]
+fn a_head_count_that_nobody_gives_is_asked_for() {
+    let (_keep, path) = changed("torchvision", |_| {}, |json| *json = serde_json::json!({}));
+    refused(&path, "the head count is not in the weights");
+    let (_keep, path) = changed("timm_plain", |_| {}, |json| *json = serde_json::json!({"architecture": "vit_other"}));
+    refused(&path, "architecture `vit_other` is not known here");
+}
+
+#[test]
+fn folders_and_files_that_are_no_models_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    refused(folder.path(), "the folder has no .safetensors file");
+    fs::write(folder.path().join("pytorch_model.bin"), b"x").unwrap();
+    refused(folder.path(), "weights are read as safetensors");
+    let file = folder.path().join("model.safetensors");
+    fs::write(&file, b"\x10\0\0\0\0\0\0\0{\"broken").unwrap();
+    refused(&file, "not a valid safetensors file: its header is said to be 16 bytes long, the file has 16");
+    refused(Path::new("does/not/exist"), "does/not/exist: no such file or folder");
+    refused(Path::new("random:vit_base_patch16_224@x"), "the seed `x` is no whole number");
+    refused(Path::new("random:resnet50"), "architecture `resnet50` is not known");
+    let good = fs::read(goldens().join("models/timm_plain/model.safetensors")).unwrap();
+    fs::write(&file, &good[..good.len() - 1]).unwrap();
+    refused(&file, "not a valid safetensors file: its header describes");
+    fs::write(&file, &good).unwrap();
+    fs::write(folder.path().join("config.json"), "{").unwrap();
+    refused(folder.path(), "config.json: EOF");
+}
+
+#[test]
+fn a_broken_index_is_refused() {
+    let source = goldens().join("models/hf_vit_sharded");
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(&source).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    let index = folder.path().join("model.safetensors.index.json");
+    let good: serde_json::Value = serde_json::from_str(&fs::read_to_string(&index).unwrap()).unwrap();
+    for (tensor, shard, expected) in [
+        ("classifier.bias", "../outside.safetensors", "which is no file name"),
+        ("classifier.bias", "/etc/passwd", "which is no file name"),
+        ("classifier.bias", "model-00009-of-00003.safetensors", "No such file"),
+        ("nobody", "model-00001-of-00003.safetensors", "tensor `nobody` is in the index but not in"),
+    ] {
+        let mut json = good.clone();
+        json["weight_map"][tensor] = shard.into();
+        fs::write(&index, json.to_string()).unwrap();
+        refused(folder.path(), expected);
+    }
+}

@@ -1,0 +1,259 @@
+//! The program as a user runs it: what it prints, where, and how it exits.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use vit_gpu::checkpoint::Tensors;
+
+use crate::compare::{EXACT, assert_close};
+use crate::device;
+use crate::models::goldens;
+
+const CAT: &str = "assets/cat.png";
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vit-gpu"));
+    command.args(args).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Our own lines on stderr; Vulkan layers may add theirs.
+fn errors(output: &Output) -> Vec<String> {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    text.lines().filter(|line| !line.contains("XDG_RUNTIME_DIR")).map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn fails(args: &[&str], code: i32, expected: &str) {
+    let output = run(args);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {:?}", errors(&output));
+    let lines = errors(&output);
+    let own: Vec<_> = lines.iter().filter(|line| line.starts_with("error: ")).collect();
+    assert!(own.len() == 1 && own[0].contains(expected), "{args:?}: {lines:?}");
+}
+
+#[test]
+fn classify_names_the_cat_on_the_processor_and_on_the_adapter() {
+    let mut scores = Vec::new();
+    for device in ["cpu", &device::name()] {
+        let output = run(&["classify", CAT, "--device", device, "--format", "json"]);
+        assert!(output.status.success(), "{:?}", errors(&output));
+        let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let result = &json[0];
+        assert_eq!(result["image"], CAT);
+        assert_eq!(result["predictions"][0]["label"], "cat");
+        assert_eq!(result["predictions"][0]["index"], 3);
+        assert_eq!(result["predictions"].as_array().unwrap().len(), 5);
+        assert_eq!((&result["precision"], &result["model"]), (&"f32".into(), &"vit-nano-cifar10".into()));
+        assert_eq!(result["device"] == "cpu", device == "cpu");
+        scores.push(
+            result["predictions"].as_array().unwrap().iter().map(|p| p["score"].as_f64().unwrap()).collect::<Vec<_>>(),
+        );
+    }
+    for (a, b) in scores[0].iter().zip(&scores[1]) {
+        assert!((a - b).abs() < 1e-3, "{scores:?}");
+    }
+}
+
+#[test]
+fn text_output_is_what_the_readme_shows() {
+    let output = run(&["classify", CAT, "-d", "cpu", "-k", "3"]);
+    assert_eq!(stdout(&output), "assets/cat.png\n   61.8 %  cat\n   16.7 %  dog\n    7.5 %  deer\n");
+    assert!(errors(&output).is_empty());
+}
+
+#[test]
+fn a_bad_image_among_good_ones_is_reported_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(CAT), folder.path().join("b.PNG")).unwrap();
+    fs::write(folder.path().join("a.png"), "this is text").unwrap();
+    fs::write(folder.path().join("notes.txt"), "not looked at").unwrap();
+    fs::create_dir(folder.path().join("below")).unwrap();
+    fs::copy(folder.path().join("b.PNG"), folder.path().join("below/c.png")).unwrap();
+    let folder = folder.path().to_str().unwrap();
+
+    let output = run(&["classify", folder, "-d", "cpu", "-f", "jsonl", "-k", "99", "--batch-size", "2"]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<_> =
+        lines.iter().map(|line| line["image"].as_str().unwrap().strip_prefix(folder).unwrap()).collect();
+    assert_eq!(names, ["/a.png", "/b.PNG", "/below/c.png"]);
+    assert!(lines[0]["error"].as_str().unwrap().contains("not an image this reads"));
+    assert_eq!(lines[1]["predictions"].as_array().unwrap().len(), 10, "top-k is clamped");
+    assert_eq!(lines[1]["predictions"], lines[2]["predictions"]);
+
+    let output = run(&["classify", folder, "-d", "cpu", "-f", "csv", "-k", "1"]);
+    let text = stdout(&output);
+    let rows: Vec<_> = text.lines().collect();
+    assert_eq!(rows[0], "image,rank,index,label,score,error");
+    assert!(rows[1].contains("a.png,,,,,") && rows[2].contains("b.PNG,1,3,cat,0.618"), "{rows:?}");
+    let all: Value = serde_json::from_str(&stdout(&run(&["classify", folder, "-d", "cpu", "-f", "json"]))).unwrap();
+    assert_eq!(all.as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn an_image_comes_from_standard_input() {
+    let mut child = command(&["classify", "-", "-d", "cpu", "-k", "1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let cat = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(CAT)).unwrap();
+    child.stdin.take().unwrap().write_all(&cat).unwrap();
+    assert_eq!(stdout(&child.wait_with_output().unwrap()), "-\n   61.8 %  cat\n");
+}
+
+#[test]
+fn mistakes_are_one_line_with_the_right_exit_code() {
+    let empty = tempfile::tempdir().unwrap();
+    let empty = empty.path().to_str().unwrap();
+    let text = tempfile::Builder::new().suffix(".png").tempfile().unwrap();
+    fs::write(text.path(), "text").unwrap();
+    fails(&["classify", text.path().to_str().unwrap(), "-d", "cpu", "-q"], 1, "not an image this reads");
+    fails(&["classify", "none.png", "-d", "cpu", "-q"], 1, "none.png: No such file");
+    fails(&["classify", empty], 2, "no images in this folder");
+    fails(&["classify", CAT, "--device", "Quantum 9000"], 2, "no adapter's name contains it");
+    fails(&["classify", CAT, "--model", empty], 2, "the folder has no .safetensors file");
+    fails(&["classify", CAT, "--model", "no/such/model"], 2, "no such file or folder");
+    fails(&["classify", CAT, "--model", CAT], 2, "not a valid safetensors file");
+    fails(
+        &["classify", CAT, "-d", "cpu", "-m", goldens().join("models/hf_vit_pooler").to_str().unwrap()],
+        2,
+        "no classification head",
+    );
+    fails(&["embed", CAT, "-o", "x.txt", "-d", "cpu"], 2, "--output must end in .npy");
+    for usage in [
+        &["classify", CAT, "--top-k", "0"][..],
+        &["classify"],
+        &["classify", CAT, "--precision", "f64"],
+        &["bench", "--batch-size", "0"],
+        &["nonsense"],
+        &["classify", CAT, "--batch-size", "0"],
+    ] {
+        assert_eq!(run(usage).status.code(), Some(2), "{usage:?}");
+    }
+}
+
+#[test]
+fn forward_of_preprocess_is_classify() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    assert!(run(&["preprocess", CAT, "-o", &file("x.safetensors")]).status.success());
+    assert!(
+        run(&["forward", "-i", &file("x.safetensors"), "-o", &file("y.safetensors"), "--taps", "-d", "cpu"])
+            .status
+            .success()
+    );
+    let outputs = Tensors::open(&folder.path().join("y.safetensors")).unwrap();
+    let (shape, logits) = outputs.values("logits").unwrap();
+    assert_eq!(shape, [1, 10]);
+    assert_eq!(outputs.values("hidden_states.6").unwrap().0, [1, 65, 128]);
+    assert_eq!(outputs.values("last_hidden_state").unwrap().0, [1, 65, 128]);
+    let json: Value =
+        serde_json::from_str(&stdout(&run(&["classify", CAT, "-d", "cpu", "-f", "json", "-k", "1"]))).unwrap();
+    let score = vit_gpu::labels::softmax(&logits)[3];
+    assert_eq!(json[0]["predictions"][0]["score"].as_f64().unwrap() as f32, score);
+    fails(
+        &["forward", "-i", &file("y.safetensors"), "-o", &file("z.safetensors"), "-d", "cpu"],
+        2,
+        "tensor `pixel_values` is missing",
+    );
+}
+
+#[test]
+fn embeddings_are_the_same_in_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let bad = folder.path().join("bad.png");
+    fs::write(&bad, "text").unwrap();
+    let bad = bad.to_str().unwrap();
+    let json = run(&["embed", CAT, bad, "-d", "cpu"]);
+    assert_eq!(json.status.code(), Some(1));
+    let lines: Vec<Value> = stdout(&json).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let want: Vec<f32> = lines[0]["embedding"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
+    assert_eq!((want.len(), lines.len()), (128, 2));
+    assert!(lines[1]["error"].is_string());
+
+    let rows = |bytes: &[u8]| -> Vec<f32> {
+        bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    for ending in ["npy", "npz", "safetensors", "jsonl"] {
+        let path = folder.path().join(format!("out.{ending}"));
+        assert_eq!(run(&["embed", CAT, bad, "-d", "cpu", "-o", path.to_str().unwrap()]).status.code(), Some(1));
+        let bytes = fs::read(&path).unwrap();
+        let tail = |bytes: &[u8]| rows(&bytes[bytes.len() - 2 * 128 * 4..]);
+        let values = match ending {
+            "npy" | "safetensors" => tail(&bytes),
+            "npz" => {
+                let mut zip = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+                let mut member = Vec::new();
+                std::io::Read::read_to_end(&mut zip.by_name("embeddings.npy").unwrap(), &mut member).unwrap();
+                assert!(zip.by_name("images.npy").is_ok());
+                tail(&member)
+            }
+            _ => {
+                assert_eq!(bytes, json.stdout);
+                continue;
+            }
+        };
+        assert_close(ending, &values[..128], &want, EXACT);
+        assert!(values[128..].iter().all(|v| v.is_nan()), "a failed image's row is NaN");
+    }
+}
+
+#[test]
+fn info_counts_what_pytorch_counts() {
+    let text = stdout(&run(&["info", "random:vit_base_patch16_224"]));
+    assert!(text.contains("86,567,656 parameters"), "{text}");
+    assert!(text.contains("blocks.11.mlp.fc2"), "{text}");
+    let text = stdout(&run(&["info", goldens().join("models/hf_vit").to_str().unwrap()]));
+    assert!(text.contains("huggingface layout") && text.contains("3 heads of 12"), "{text}");
+}
+
+#[test]
+fn devices_lists_adapters_and_explains_auto() {
+    let json: Value = serde_json::from_str(&stdout(&run(&["devices", "-f", "json"]))).unwrap();
+    let adapters = json["adapters"].as_array().unwrap();
+    assert!(!adapters.is_empty() && json["reason"].is_string());
+    for key in ["name", "type", "backend", "driver", "f16", "subgroups", "cooperative_matrix", "max_binding_bytes"] {
+        assert!(adapters[0].get(key).is_some(), "{key}");
+    }
+    let text = stdout(&run(&["devices"]));
+    assert!(text.contains(adapters[0]["name"].as_str().unwrap()) && text.contains("auto takes "), "{text}");
+}
+
+#[test]
+fn bench_reports_each_device_and_batch() {
+    let devices = format!("cpu,{}", device::name());
+    let output = run(&["bench", "-d", &devices, "--batch-size", "1,3", "--runs", "2", "-f", "json", "-q"]);
+    assert!(output.status.success(), "{:?}", errors(&output));
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let results = json["results"].as_array().unwrap();
+    let batches: Vec<_> = results.iter().map(|r| r["batch"].as_u64().unwrap()).collect();
+    assert_eq!(batches, [1, 3, 1, 3]);
+    for result in results {
+        let (ms, rate) = (result["median_ms"].as_f64().unwrap(), result["images_per_s"].as_f64().unwrap());
+        assert!(ms > 0.0 && (rate * ms / 1e3 - result["batch"].as_f64().unwrap()).abs() < 1e-6, "{result}");
+    }
+}
+
+#[test]
+fn a_reader_that_stops_early_is_no_error() {
+    let mut child = command(&["classify", CAT, CAT, CAT, "-d", "cpu", "--batch-size", "1", "-f", "jsonl"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

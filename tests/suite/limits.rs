@@ -1,0 +1,71 @@
+//! What is too large for a binding is cut, and the pieces give the whole's numbers.
+
+use vit_gpu::Result;
+use vit_gpu::cpu::CpuExecutor;
+use vit_gpu::graph::{Graph, Plan};
+use vit_gpu::model::random::{HashedValues, spread};
+use vit_gpu::model::{Input, Request, VitConfig, WeightLoader, build, weight_specs};
+use vit_gpu::ops::{Data, Op};
+
+use crate::compare::{OP, assert_close};
+
+struct Hashed(VitConfig);
+
+impl WeightLoader for Hashed {
+    fn load(&self, name: &str, first_row: usize, out: &mut [f32]) -> Result<()> {
+        let spec = weight_specs(&self.0).into_iter().find(|spec| spec.name == name).unwrap();
+        let (center, width) = spread(name, &spec.shape);
+        let first = first_row * spec.shape[1..].iter().product::<usize>();
+        let values = HashedValues::new(name, 5);
+        out.iter_mut().enumerate().for_each(|(i, out)| *out = center + width * values.get(first + i));
+        Ok(())
+    }
+}
+
+fn run(cfg: &VitConfig, graph: &Graph) -> Vec<Vec<f32>> {
+    let executor = CpuExecutor::new(std::sync::Arc::new(Hashed(cfg.clone())), 1).unwrap();
+    let values = HashedValues::new("pixels", 0);
+    let pixels: Vec<f32> = (0..2 * 3 * cfg.img_size.0 * cfg.img_size.1).map(|i| values.get(i)).collect();
+    executor.run(graph, &Plan::new(graph, u64::MAX).unwrap(), &[("pixel_values", Data::F32(&pixels))]).unwrap()
+}
+
+fn linears(graph: &Graph, label: &str) -> usize {
+    graph.nodes.iter().filter(|node| node.label == label && matches!(node.op, Op::Linear(_))).count()
+}
+
+#[test]
+fn a_small_limit_cuts_qkv_the_mlp_and_the_head_without_changing_results() {
+    let mut cfg = VitConfig::plain(32, 8, 32, 2, 4);
+    (cfg.mlp_hidden, cfg.num_classes) = (160, 300);
+    let request = Request { batch: 2, input: Input::Planes, last_hidden_state: true, taps: true };
+    let whole = build(&cfg, request, u64::MAX).unwrap();
+    let limit = 25_000; // the image input is the largest tensor that is never cut
+    let cut = build(&cfg, request, limit).unwrap();
+    assert_eq!((linears(&whole, "blocks.0.attn.qkv"), linears(&cut, "blocks.0.attn.qkv")), (1, 1));
+    assert_eq!((linears(&whole, "head"), linears(&cut, "head")), (1, 2));
+    let tighter = build(&cfg, request, 12_500).unwrap();
+    assert_eq!(linears(&tighter, "blocks.1.attn.qkv"), 3);
+    assert!(linears(&tighter, "blocks.1.mlp.fc1") > 1);
+    for graph in [&cut, &tighter] {
+        for ((got, want), (name, _)) in run(&cfg, graph).iter().zip(run(&cfg, &whole)).zip(&whole.outputs) {
+            // The processor's product sums in another order at other widths.
+            assert_close(name, got, &want, OP);
+        }
+    }
+    assert!(Plan::new(&cut, limit).is_ok());
+    let error = Plan::new(&tighter, 12_500).unwrap_err().to_string();
+    assert_eq!(error, "tensor `pixel_values` needs 24576 bytes, the device binds at most 12500");
+}
+
+#[test]
+fn l16_at_1456_pixels_fits_128_mib_bindings_at_batch_1() {
+    let mut cfg = VitConfig::plain(1456, 16, 1024, 24, 16);
+    cfg.num_classes = 21_843;
+    let request = Request { batch: 1, input: Input::Bytes, last_hidden_state: false, taps: false };
+    let limit = 128 << 20;
+    let graph = build(&cfg, request, limit).unwrap();
+    assert_eq!(linears(&graph, "blocks.0.mlp.fc1"), 2);
+    let plan = Plan::new(&graph, limit).unwrap();
+    assert!(plan.slots().iter().all(|&bytes| bytes <= limit));
+    assert!(Plan::new(&build(&cfg, request, u64::MAX).unwrap(), limit).is_err());
+}

@@ -1,0 +1,226 @@
+//! Models of every layout against PyTorch's own numbers, on both executors.
+
+use std::path::PathBuf;
+
+use vit_gpu::checkpoint::{Checkpoint, Tensors};
+use vit_gpu::gpu::{DeviceRequest, Kernels};
+use vit_gpu::model::{Head, VitConfig};
+use vit_gpu::ops::{Activation, PoolKind};
+use vit_gpu::session::{Outputs, Session, SessionOptions};
+
+use crate::compare::{EXACT, MODEL, assert_close, worst};
+use crate::device;
+
+pub fn goldens() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/goldens")
+}
+
+fn models() -> Vec<PathBuf> {
+    let mut all: Vec<_> =
+        std::fs::read_dir(goldens().join("models")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    all.sort();
+    assert!(all.len() >= 14, "goldens are missing");
+    all
+}
+
+fn open(folder: &std::path::Path) -> Checkpoint {
+    Checkpoint::open(folder.to_str().unwrap()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The processor, and the adapter under test with each family of kernels.
+fn sessions(checkpoint: &Checkpoint) -> Vec<(String, Session)> {
+    let on = |device, kernels| {
+        let session = Session::new(checkpoint.clone(), &SessionOptions { device, kernels, threads: 2 });
+        session.map(|session| (format!("{} {kernels:?}", session.device()), session))
+    };
+    let gpu = || DeviceRequest::Named(device::name());
+    let mut all = vec![on(DeviceRequest::Cpu, Kernels::Auto).unwrap(), on(gpu(), Kernels::Portable).unwrap()];
+    all.extend(on(gpu(), Kernels::Subgroup).ok());
+    all
+}
+
+fn golden(folder: &std::path::Path, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
+    Tensors::open(&folder.join("golden.safetensors")).unwrap().values(name).ok()
+}
+
+/// The largest share of the tolerance used, over every output the golden has.
+fn compare(folder: &std::path::Path, outputs: &Outputs) -> Result<f64, String> {
+    let file = Tensors::open(&folder.join("golden.safetensors")).unwrap();
+    let mut most = 0.0f64;
+    let mut compared = 0;
+    for name in file.shapes().map(|(name, _)| name.to_owned()).filter(|name| name != "pixel_values") {
+        let (shape, want) = file.values(&name).unwrap();
+        let output = outputs.get(&name).ok_or_else(|| format!("{name} was not given"))?;
+        if output.shape != shape {
+            return Err(format!("{name} is {:?}, {shape:?} expected", output.shape));
+        }
+        most = most.max(worst(&output.values, &want, MODEL).map_err(|error| format!("{name}: {error}"))?);
+        compared += 1;
+    }
+    if compared == outputs.0.len() {
+        Ok(most)
+    } else {
+        Err(format!("{compared} of {} outputs compared", outputs.0.len()))
+    }
+}
+
+#[test]
+fn every_golden_on_every_device() {
+    for folder in models() {
+        let checkpoint = open(&folder);
+        let (_, pixels) = golden(&folder, "pixel_values").unwrap();
+        for (device, session) in sessions(&checkpoint) {
+            let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+            let outputs = session.forward(&pixels, true).unwrap();
+            let used = compare(&folder, &outputs).unwrap_or_else(|error| panic!("{name} on {device}: {error}"));
+            println!("{name:34} {device:50} worst {:.1} % of the tolerance", 100.0 * used);
+            // The same bits every time, and without taps (other buffers, fewer norms).
+            for _ in 0..2 {
+                assert_eq!(session.forward(&pixels, true).unwrap(), outputs, "{name} on {device}: runs differ");
+            }
+            let bare = session.forward(&pixels, false).unwrap();
+            for output in &bare.0 {
+                assert_eq!(Some(output), outputs.get(&output.name), "{name} on {device}: taps change {}", output.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn each_option_matters_to_some_golden() {
+    type Flip = fn(&mut VitConfig);
+    let flips: [(&str, &str, Flip); 14] = [
+        ("timm_plain", "norm_eps", |cfg| cfg.norm_eps = 1e-5),
+        ("hf_vit", "norm_eps", |cfg| cfg.norm_eps = 1e-6),
+        ("torchvision", "norm_eps", |cfg| cfg.norm_eps = 1e-5),
+        ("timm_plain", "act", |cfg| cfg.act = Activation::GeluTanh),
+        ("timm_tanh_f16", "act", |cfg| cfg.act = Activation::Gelu),
+        ("timm_prenorm_avg", "act", |cfg| cfg.act = Activation::Gelu),
+        ("hf_vit_pooler", "act", |cfg| cfg.act = Activation::Gelu),
+        ("timm_plain", "heads", |cfg| (cfg.num_heads, cfg.head_dim) = (2, 18)),
+        ("timm_plain", "scale", |cfg| cfg.attn_scale = (cfg.embed_dim as f32).powf(-0.5)),
+        ("timm_plain", "post scale", |cfg| cfg.attn_post_scale = 0.9),
+        ("timm_plain", "pool", |cfg| cfg.pool = PoolKind::Mean(1)),
+        ("timm_registers", "pool range", |cfg| cfg.pool = PoolKind::Mean(0)),
+        ("timm_distilled", "one head of two", |cfg| cfg.head = Head::Linear),
+        ("timm_plain", "grid", |cfg| cfg.img_size = (cfg.img_size.1, cfg.img_size.0)),
+    ];
+    for (name, option, flip) in flips {
+        let folder = goldens().join("models").join(name);
+        let mut checkpoint = open(&folder);
+        flip(&mut checkpoint.config);
+        let options = SessionOptions { device: DeviceRequest::Cpu, ..SessionOptions::default() };
+        let session = Session::new(checkpoint, &options).unwrap();
+        let (_, pixels) = golden(&folder, "pixel_values").unwrap();
+        let compared = compare(&folder, &session.forward(&pixels, true).unwrap());
+        assert!(compared.is_err(), "{name} still matches with another {option}");
+    }
+}
+
+#[test]
+fn sessions_classify_what_forward_computes_from_the_same_pixels() {
+    let image = vit_gpu::Image::open(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/cat.png")).unwrap();
+    let checkpoint = Checkpoint::bundled().unwrap();
+    for (device, session) in sessions(&checkpoint) {
+        let pixels = session.preprocess(&image).unwrap();
+        let planes = pixels.planes(&checkpoint.transform.table());
+        let logits = session.forward(&planes, false).unwrap().get("logits").unwrap().values.clone();
+        let want = checkpoint.labels.top_k(&logits, 10);
+        let got = session.classify(std::slice::from_ref(&image), 10).unwrap().remove(0);
+        assert_eq!(got, want, "{device}");
+        assert_eq!(got[0].label.as_deref(), Some("cat"), "{device}");
+        assert!((got[0].score - 0.618).abs() < 1e-3, "{device}: {}", got[0].score);
+    }
+}
+
+#[test]
+fn batches_of_any_size_give_each_image_its_own_result() {
+    let checkpoint = open(&goldens().join("models/timm_plain"));
+    let image = 3 * 20 * 28;
+    let values = vit_gpu::model::random::HashedValues::new("batch", 3);
+    let pixels: Vec<f32> = (0..7 * image).map(|i| values.get(i)).collect();
+    for (device, session) in sessions(&checkpoint) {
+        let all = session.forward(&pixels, false).unwrap();
+        let logits = all.get("logits").unwrap();
+        assert_eq!(logits.shape, [7, 7], "{device}");
+        // Sizes up and down again: more plans than are kept, larger and smaller slots than before.
+        for batch in [1, 2, 3, 4, 5, 6, 7, 2, 1] {
+            let some = session.forward(&pixels[..batch * image], false).unwrap();
+            assert_close(
+                &format!("batch {batch} on {device}"),
+                &some.get("logits").unwrap().values,
+                &logits.values[..batch * 7],
+                EXACT,
+            );
+        }
+    }
+}
+
+#[test]
+fn threads_share_a_session() {
+    let checkpoint = open(&goldens().join("models/timm_plain"));
+    let folder = goldens().join("models/timm_plain");
+    let (_, pixels) = golden(&folder, "pixel_values").unwrap();
+    for (device, session) in sessions(&checkpoint) {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for taps in [false, true] {
+                        let outputs = session.forward(&pixels, taps).unwrap();
+                        if taps {
+                            compare(&folder, &outputs).unwrap_or_else(|error| panic!("{device}: {error}"));
+                        }
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// ViT-B/16 at full size, weights from the integer hash that both languages compute.
+#[test]
+fn full_size_vit_b_16() {
+    let checkpoint = Checkpoint::open("random:vit_base_patch16_224@0").unwrap();
+    let file = Tensors::open(&goldens().join("vit_base_patch16_224.safetensors")).unwrap();
+    let values = vit_gpu::model::random::HashedValues::new("vit_base_patch16_224", 0);
+    let pixels: Vec<f32> = (0..3 * 224 * 224).map(|i| values.get(i)).collect();
+    for device in [DeviceRequest::Cpu, DeviceRequest::Named(device::name())] {
+        let session =
+            Session::new(checkpoint.clone(), &SessionOptions { device, ..SessionOptions::default() }).unwrap();
+        let start = std::time::Instant::now();
+        let outputs = session.forward(&pixels, false).unwrap();
+        println!("{}: {:?} with loading", session.device(), start.elapsed());
+        let stripe: Vec<f32> = outputs
+            .get("last_hidden_state")
+            .unwrap()
+            .values
+            .chunks_exact(768)
+            .flat_map(|t| t.iter().step_by(48).copied())
+            .collect();
+        for (name, got) in [
+            ("logits", &outputs.get("logits").unwrap().values),
+            ("pooled", &outputs.get("pooled").unwrap().values),
+            ("stripe", &stripe),
+        ] {
+            let (_, want) = file.values(name).unwrap();
+            assert_close(&format!("{name} on {}", session.device()), got, &want, MODEL);
+            println!("  {name}: {:.1} % of the tolerance", 100.0 * worst(got, &want, MODEL).unwrap());
+        }
+        let (_, want) = file.values("logits").unwrap();
+        let top = |logits: &[f32]| checkpoint.labels.top_k(logits, 5).iter().map(|p| p.index).collect::<Vec<_>>();
+        assert_eq!(top(&outputs.get("logits").unwrap().values), top(&want), "top 5 on {}", session.device());
+    }
+}
+
+#[test]
+fn a_lost_device_is_an_error_not_a_crash() {
+    let executor = device::fresh();
+    executor.lose_device();
+    let op = vit_gpu::ops::Op::Add(vit_gpu::ops::Add { len: 4, scale: 1.0 });
+    let x = [1.0f32; 4];
+    let operands = [Some(vit_gpu::ops::Data::F32(&x)); 2];
+    for _ in 0..2 {
+        let error = pollster::block_on(executor.run_op(&op, &operands, &[0.0; 4])).unwrap_err();
+        assert!(matches!(error, vit_gpu::Error::DeviceLost { .. }), "{error}");
+    }
+}
