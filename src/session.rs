@@ -30,6 +30,12 @@ impl Default for SessionOptions {
     }
 }
 
+/// A graph with its plan.
+type Planned = (Arc<Graph>, Arc<Plan>);
+
+/// Graphs kept per session; an app that changes its batch size at every call must not grow without end.
+const KEPT_GRAPHS: usize = 16;
+
 enum Backend {
     Cpu(CpuExecutor),
     Gpu(Box<GpuExecutor>),
@@ -43,7 +49,7 @@ pub struct Session {
     backend: Backend,
     table: Vec<f32>,
     note: Option<String>,
-    graphs: Mutex<HashMap<Request, (Arc<Graph>, Arc<Plan>)>>,
+    graphs: Mutex<HashMap<Request, Planned>>,
 }
 
 /// A named result, row-major.
@@ -239,7 +245,7 @@ impl Session {
         let cfg = &self.checkpoint.config;
         let (h, w) = cfg.img_size;
         let image = cfg.in_chans * h * w;
-        if pixel_values.is_empty() || pixel_values.len() % image != 0 {
+        if pixel_values.is_empty() || !pixel_values.len().is_multiple_of(image) {
             let reason = format!("[B, {}, {h}, {w}] expected, {} values given", cfg.in_chans, pixel_values.len());
             return Err(Error::shape("pixel_values", reason));
         }
@@ -325,7 +331,7 @@ impl Session {
         }
     }
 
-    fn graph(&self, request: Request) -> Result<(Arc<Graph>, Arc<Plan>)> {
+    fn graph(&self, request: Request) -> Result<Planned> {
         let mut graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((graph, plan)) = graphs.get(&request) {
             return Ok((Arc::clone(graph), Arc::clone(plan)));
@@ -333,6 +339,9 @@ impl Session {
         let graph = build(&self.checkpoint.config, request, self.limit())?;
         let plan = Plan::new(&graph, self.limit())?;
         let made = (Arc::new(graph), Arc::new(plan));
+        if graphs.len() == KEPT_GRAPHS {
+            graphs.clear();
+        }
         graphs.insert(request, (Arc::clone(&made.0), Arc::clone(&made.1)));
         Ok(made)
     }

@@ -1,6 +1,6 @@
 //! From a file on disk to a configuration, canonical weights, preprocessing and labels.
 //!
-//! Each family of checkpoints is one file here; adding one is its file, its line in [`FAMILIES`], its tests. A loader only
+//! Each family of checkpoints is one file here; adding one is its file, its line in `FAMILIES`, its tests. A loader only
 //! permutes, concatenates and reshapes, so values stay bit for bit.
 
 mod huggingface;

@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn values_are_those_the_python_twin_makes() {
         let values = super::HashedValues::new("head.weight", 7);
-        let got: Vec<f32> = (0..3).map(|i| values.get(i)).collect();
+        let got: Vec<f64> = (0..3).map(|i| f64::from(values.get(i))).collect();
         assert_eq!(got, [-0.633384108543396, 0.5403192043304443, 0.22316265106201172]);
     }
 }

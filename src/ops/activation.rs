@@ -41,7 +41,7 @@ impl Activation {
                 x.max(0.0) - 0.5 * x.abs() * poly * exp(-z * z)
             }
             // 0.5·(1 + tanh(u)) = σ(2u), which can't overflow once its exponent is bounded.
-            Activation::GeluTanh => x * sigmoid(1.595_769_1 * (x + 0.044_715 * x * x * x), exp),
+            Activation::GeluTanh => x * sigmoid(1.595_769 * (x + 0.044_715 * x * x * x), exp),
             Activation::QuickGelu => x * sigmoid(1.702 * x, exp),
             Activation::Relu => x.max(0.0),
             Activation::Tanh => x.tanh(),

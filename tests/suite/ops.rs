@@ -176,6 +176,31 @@ fn more_workgroups_than_one_dimension_holds() {
     check("many values", &Op::Add(Add { len: 65_536 * 64, scale: 2.0 }), EXACT);
 }
 
+/// Shapes from a hash, each with another set of options: a dozen as a rule, as many as VIT_GPU_SWEEP says (`./test --full`).
+#[test]
+fn a_sweep_of_shapes() {
+    let count = std::env::var("VIT_GPU_SWEEP").map_or(12, |count| count.parse().unwrap());
+    let acts = [Activation::None, Activation::Gelu, Activation::GeluTanh, Activation::QuickGelu, Activation::Silu];
+    for i in 0..count {
+        let stream = HashedValues::new("sweep", i);
+        let pick = |which: usize, from: usize, to: usize| {
+            from + ((stream.get(which) + 1.0) / 2.0 * (to - from) as f32) as usize
+        };
+        // Every other shape is a multiple of 4, so that both kinds of kernels are met.
+        let size = |which, to| if i % 2 == 0 { 4 * pick(which, 1, to / 4) } else { pick(which, 1, to) };
+        let (m, k, n) = (pick(0, 1, 150), size(1, 300), size(2, 200));
+        let flag = |which| stream.get(which) > 0.0;
+        let act = acts[pick(3, 0, acts.len())];
+        let op = Linear { act, bias: flag(4), gamma: flag(5), residual: flag(6), ..Linear::new(m, k, n) };
+        check(&format!("{op:?}"), &Op::Linear(op.clone()), OP);
+        let (outer, len, heads, d) = (pick(7, 1, 3), pick(8, 1, 140), pick(9, 1, 4), pick(10, 1, 100));
+        let op = Attention::packed(outer, len, heads, d, 2.0 * (d as f32).powf(-0.5));
+        check(&format!("{op:?}"), &Op::Attention(op.clone()), OP);
+        let op = LayerNorm::over(&[pick(11, 1, 40), pick(12, 1, 400)], 1, 1e-6);
+        check(&format!("{op:?}"), &Op::LayerNorm(op.clone()), Tolerance { absolute: 1e-4, relative: 1e-4 });
+    }
+}
+
 #[test]
 fn operands_that_do_not_fit_are_errors() {
     let op = Op::Linear(Linear { bias: true, ..Linear::new(2, 3, 4) });
