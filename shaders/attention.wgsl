@@ -10,26 +10,6 @@
 // CPU twin: src/ops/attention.rs.
 
 
-struct Params {
-    head_dim: u32,
-    q_len: u32,
-    kv_len: u32,
-    scale: f32,
-    post_scale: f32,
-    q_offset: u32,
-    q_outer: u32,
-    q_seq: u32,
-    k_offset: u32,
-    k_outer: u32,
-    k_seq: u32,
-    v_offset: u32,
-    v_outer: u32,
-    v_seq: u32,
-    o_offset: u32,
-    o_outer: u32,
-    o_seq: u32,
-}
-
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>;
 @group(0) @binding(2) var<storage, read> k: array<f32>;
@@ -37,7 +17,6 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> o: array<f32>;
 
 const QUERIES: u32 = 64u;
-const LOWEST: f32 = -3e38;
 
 var<workgroup> k_tile: array<vec4<f32>, KEYS * D4>;
 var<workgroup> v_tile: array<vec4<f32>, KEYS * D4>;
@@ -60,8 +39,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let v_at = params.v_offset + params.v_outer * group.z + head;
     let o_at = params.o_offset + params.o_outer * group.z + head;
 
-    // Queries beyond the last repeat it: every invocation must take part in the loads and the barriers.
+    // Invocations beyond the last query only take part in the loads and the barriers.
     let query = group.x * QUERIES + lane;
+    let has_query = query < params.q_len;
     let q_row = q_at + min(query, params.q_len - 1u) * params.q_seq;
     var q_reg: array<vec4<f32>, D4>;
     var acc: array<vec4<f32>, D4>;
@@ -97,33 +77,35 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         workgroupBarrier();
 
-        var score: array<f32, KEYS>;
-        var step_highest = highest;
-        for (var j = 0u; j < KEYS; j++) {
-            var dot4 = vec4(0.0);
-            for (var e = 0u; e < D4; e++) {
-                dot4 = fma(q_reg[e], k_tile[j * D4 + e], dot4);
+        if has_query {
+            var score: array<f32, KEYS>;
+            var step_highest = highest;
+            for (var j = 0u; j < KEYS; j++) {
+                var dot4 = vec4(0.0);
+                for (var e = 0u; e < D4; e++) {
+                    dot4 = fma(q_reg[e], k_tile[j * D4 + e], dot4);
+                }
+                let sum = (dot4.x + dot4.y) + (dot4.z + dot4.w);
+                score[j] = select(LOWEST, sum, first + j < params.kv_len);
+                step_highest = max(step_highest, score[j]);
             }
-            let sum = (dot4.x + dot4.y) + (dot4.z + dot4.w);
-            score[j] = select(LOWEST, sum, first + j < params.kv_len);
-            step_highest = max(step_highest, score[j]);
-        }
-        let shrink = exp(highest - step_highest);
-        highest = step_highest;
-        norm *= shrink;
-        for (var e = 0u; e < D4; e++) {
-            acc[e] *= shrink;
-        }
-        for (var j = 0u; j < KEYS; j++) {
-            let p = exp(score[j] - highest);
-            norm += p;
+            let shrink = exp(highest - step_highest);
+            highest = step_highest;
+            norm *= shrink;
             for (var e = 0u; e < D4; e++) {
-                acc[e] = fma(vec4(p), v_tile[j * D4 + e], acc[e]);
+                acc[e] *= shrink;
+            }
+            for (var j = 0u; j < KEYS; j++) {
+                let p = exp(score[j] - highest);
+                norm += p;
+                for (var e = 0u; e < D4; e++) {
+                    acc[e] = fma(vec4(p), v_tile[j * D4 + e], acc[e]);
+                }
             }
         }
     }
 
-    if query < params.q_len {
+    if has_query {
         let scale = params.post_scale / norm;
         let o_row = o_at + query * params.o_seq;
         for (var d = 0u; d < params.head_dim; d++) {

@@ -51,7 +51,7 @@ pub struct Tuning {
     /// Threads on the processor [default: one per core]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub threads: usize,
-    /// GPU kernels: auto, portable or subgroup
+    /// GPU kernels: auto, portable or software
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub kernels: Kernels,
 }

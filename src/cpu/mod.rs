@@ -6,7 +6,7 @@ mod linear;
 mod math;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Kind, Node, Plan, TensorId, WeightRef};
@@ -16,7 +16,7 @@ use crate::ops::{Data, Op, Operands};
 /// Weights, activations and threads of one model on the processor.
 pub struct CpuExecutor {
     loader: Arc<dyn WeightLoader>,
-    weights: Mutex<HashMap<WeightRef, Arc<[f32]>>>,
+    weights: RwLock<HashMap<WeightRef, Box<[f32]>>>,
     /// Activation slots, kept between runs; a run holds them, others wait.
     slots: Mutex<Vec<Vec<f32>>>,
     threads: rayon::ThreadPool,
@@ -32,7 +32,7 @@ impl CpuExecutor {
             .num_threads(threads)
             .build()
             .map_err(|error| Error::Device { adapter: "cpu".into(), reason: error.to_string() })?;
-        Ok(CpuExecutor { loader, weights: Mutex::default(), slots: Mutex::default(), threads })
+        Ok(CpuExecutor { loader, weights: RwLock::default(), slots: Mutex::default(), threads })
     }
 
     /// Worker threads.
@@ -46,14 +46,15 @@ impl CpuExecutor {
     /// # Errors
     /// Whatever reading the checkpoint can fail with.
     pub fn load_weights(&self, graph: &Graph) -> Result<()> {
+        let missing = |weights: &HashMap<_, _>| graph.weights().any(|(at, _)| !weights.contains_key(at));
+        if !missing(&self.weights.read().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(());
+        }
+        let mut weights = self.weights.write().unwrap_or_else(PoisonError::into_inner);
         for (at, tensor) in graph.weights() {
-            let mut weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
             if !weights.contains_key(at) {
-                // Allocated as it will be kept: filling an Arc<[f32]> in place spares a second copy of the tensor.
-                let mut values: Arc<[f32]> = std::iter::repeat_n(0.0, tensor.len()).collect();
-                if let Some(values) = Arc::get_mut(&mut values) {
-                    self.loader.load(&at.name, at.rows.map_or(0, |(first, _)| first), values)?;
-                }
+                let mut values = vec![0.0; tensor.len()].into_boxed_slice();
+                self.loader.load(&at.name, at.rows.map_or(0, |(first, _)| first), &mut values)?;
                 weights.insert(at.clone(), values);
             }
         }
@@ -66,7 +67,7 @@ impl CpuExecutor {
     /// [`Error::Shape`] if an input is missing or of the wrong size.
     pub fn run(&self, graph: &Graph, plan: &Plan, inputs: &[(&str, Data<'_>)]) -> Result<Vec<Vec<f32>>> {
         self.load_weights(graph)?;
-        let weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let weights = self.weights.read().unwrap_or_else(PoisonError::into_inner);
         let mut lease = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let slots: &mut Vec<Vec<f32>> = &mut lease;
         for (i, bytes) in plan.slots().iter().enumerate() {
@@ -89,7 +90,7 @@ struct Values<'a> {
     graph: &'a Graph,
     plan: &'a Plan,
     inputs: &'a [(&'a str, Data<'a>)],
-    weights: &'a HashMap<WeightRef, Arc<[f32]>>,
+    weights: &'a HashMap<WeightRef, Box<[f32]>>,
 }
 
 impl<'a> Values<'a> {

@@ -36,8 +36,8 @@ pub enum Kernels {
     Auto,
     /// Workgroup-memory tiles: right on every adapter.
     Portable,
-    /// Subgroup broadcasts, for adapters whose subgroups are always 8 wide.
-    Subgroup,
+    /// Registers and broadcasts within subgroups that are always 8 wide: for software adapters.
+    Software,
 }
 
 impl std::str::FromStr for Kernels {
@@ -47,8 +47,8 @@ impl std::str::FromStr for Kernels {
         match text {
             "auto" => Ok(Kernels::Auto),
             "portable" => Ok(Kernels::Portable),
-            "subgroup" => Ok(Kernels::Subgroup),
-            _ => Err(Error::Usage(format!("unknown kernels `{text}`: auto, portable or subgroup"))),
+            "software" => Ok(Kernels::Software),
+            _ => Err(Error::Usage(format!("unknown kernels `{text}`: auto, portable or software"))),
         }
     }
 }

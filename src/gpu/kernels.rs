@@ -87,7 +87,7 @@ const LINEAR_COMMON: [&str; 4] =
     [wgsl!("common/activation"), wgsl!("common/linear_params"), wgsl!("common/linear_vec4"), wgsl!("common/product4")];
 
 /// Every shader of the crate.
-pub static SHADERS: [Shader; 10] = [
+pub static SHADERS: [Shader; 11] = [
     Shader {
         name: "linear",
         parts: &[LINEAR_COMMON[0], LINEAR_COMMON[1], LINEAR_COMMON[2], LINEAR_COMMON[3], wgsl!("linear")],
@@ -125,8 +125,17 @@ pub static SHADERS: [Shader; 10] = [
         workgroup: [64, 1, 1],
     },
     Shader {
+        name: "attention_direct",
+        parts: &[wgsl!("common/attention_params"), wgsl!("attention_direct")],
+        fields: AttentionParams::FIELDS,
+        inputs: 3,
+        constants: &[("D4", 16)],
+        subgroups: false,
+        workgroup: [8, 1, 1],
+    },
+    Shader {
         name: "attention",
-        parts: &[wgsl!("attention")],
+        parts: &[wgsl!("common/attention_params"), wgsl!("attention")],
         fields: AttentionParams::FIELDS,
         inputs: 3,
         constants: &[("D4", 16), ("KEYS", 16)],
@@ -183,24 +192,24 @@ pub static SHADERS: [Shader; 10] = [
 /// What the choice of kernels depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Capabilities {
-    /// Whether subgroups are always 8 wide, on a software adapter or because the caller pinned that family.
-    pub subgroups_of_8: bool,
+    /// Kernels for software adapters, whose subgroups are always 8 wide: registers and broadcasts, no workgroup memory.
+    pub software: bool,
 }
 
 impl Capabilities {
     /// Decides once per session which family of kernels an adapter gets.
     pub fn new(report: &AdapterReport, kernels: Kernels) -> Result<Self> {
         let able = report.subgroups == Some((8, 8));
-        let subgroups_of_8 = match kernels {
+        let software = match kernels {
             Kernels::Auto => able && report.kind == "software",
             Kernels::Portable => false,
-            Kernels::Subgroup if able => true,
-            Kernels::Subgroup => {
-                let reason = format!("the subgroup kernels need subgroups of 8, it has {:?}", report.subgroups);
+            Kernels::Software if able => true,
+            Kernels::Software => {
+                let reason = format!("the software kernels need subgroups of 8, it has {:?}", report.subgroups);
                 return Err(Error::Device { adapter: report.name.clone(), reason });
             }
         };
-        Ok(Capabilities { subgroups_of_8 })
+        Ok(Capabilities { software })
     }
 }
 
@@ -219,7 +228,7 @@ pub(super) fn select(op: &Op, capabilities: Capabilities) -> Dispatch {
     match op {
         Op::Linear(op) => linear(op, capabilities),
         Op::LayerNorm(op) => layer_norm(op),
-        Op::Attention(op) => attention(op),
+        Op::Attention(op) => attention(op, capabilities),
         Op::Unfold(op) => unfold(op),
         Op::Tokens(op) => tokens(op),
         Op::Pool(op) => pool(op),
@@ -253,7 +262,7 @@ fn linear(op: &Linear, capabilities: Capabilities) -> Dispatch {
     let tiles = |count: usize, size: usize| count.div_ceil(size) as u32;
     let (name, groups) = if [op.k, op.n, op.ld, op.y_col].iter().any(|size| size % 4 != 0) {
         ("linear_scalar", [tiles(op.n, 16), tiles(op.m, 16), 1])
-    } else if capabilities.subgroups_of_8 {
+    } else if capabilities.software {
         ("linear_subgroup", [tiles(op.m, 16), tiles(op.n, 32), 1])
     } else {
         ("linear", [tiles(op.n, 64), tiles(op.m, 64), 1])
@@ -275,7 +284,7 @@ fn layer_norm(op: &LayerNorm) -> Dispatch {
     dispatch("layer_norm", &params, spread(op.groups, 1))
 }
 
-fn attention(op: &Attention) -> Dispatch {
+fn attention(op: &Attention, capabilities: Capabilities) -> Dispatch {
     let strides = |s: crate::ops::Strides| [s.offset as u32, s.outer as u32, s.seq as u32];
     let ([q_offset, q_outer, q_seq], [k_offset, k_outer, k_seq]) = (strides(op.q), strides(op.k));
     let ([v_offset, v_outer, v_seq], [o_offset, o_outer, o_seq]) = (strides(op.v), strides(op.o));
@@ -298,9 +307,14 @@ fn attention(op: &Attention) -> Dispatch {
         o_outer,
         o_seq,
     };
-    let groups = [op.q_len.div_ceil(64) as u32, op.heads as u32, op.outer as u32];
-    let mut dispatch = dispatch("attention", &params, groups);
     let d4 = op.head_dim.div_ceil(4) as u32;
+    let groups = |queries: usize| [op.q_len.div_ceil(queries) as u32, op.heads as u32, op.outer as u32];
+    if capabilities.software {
+        let mut dispatch = dispatch("attention_direct", &params, groups(8));
+        dispatch.constants = vec![("D4", d4)];
+        return dispatch;
+    }
+    let mut dispatch = dispatch("attention", &params, groups(64));
     // K and V tiles of 32·d4·KEYS bytes within 16 KiB: at least 8 keys at the widest head (256), at most 32.
     let keys = (16_384 / (32 * d4)).clamp(8, 32) / 8 * 8;
     dispatch.constants = vec![("D4", d4), ("KEYS", keys)];

@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 
 /// The operations a graph is made of.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs, reason = "each variant is documented at the struct it carries")]
+#[expect(missing_docs, reason = "each variant is documented at the struct it carries")]
 pub enum Op {
     Unfold(Unfold),
     Linear(Linear),

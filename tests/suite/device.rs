@@ -28,11 +28,21 @@ pub fn executors() -> &'static [(Kernels, GpuExecutor)] {
         };
         let portable = open(Kernels::Portable).expect("a Vulkan, Metal or DX12 adapter").expect("a GPU");
         let mut all = vec![(Kernels::Portable, portable)];
-        if let Ok(Some(executor)) = open(Kernels::Subgroup) {
-            all.push((Kernels::Subgroup, executor));
+        if let Ok(Some(executor)) = open(Kernels::Software) {
+            all.push((Kernels::Software, executor));
         }
         all
     })
+}
+
+/// Whether an operation is tried with a family of kernels here. Software adapters take seconds to compile what has
+/// barriers, the more the wider the head: there the portable attention is tried at a few widths, at all in `./test --full`.
+pub fn tries(kernels: Kernels, op: &vit_gpu::ops::Op) -> bool {
+    let few = executors().len() > 1 && std::env::var("VIT_GPU_SWEEP").is_err();
+    match op {
+        vit_gpu::ops::Op::Attention(op) if few && kernels == Kernels::Portable => [12, 30].contains(&op.head_dim),
+        _ => true,
+    }
 }
 
 /// An executor of its own, for a test that breaks it.

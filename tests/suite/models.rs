@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use vit_gpu::checkpoint::{Checkpoint, Tensors};
 use vit_gpu::gpu::{DeviceRequest, Kernels};
 use vit_gpu::model::{Head, VitConfig};
-use vit_gpu::ops::{Activation, PoolKind};
+use vit_gpu::ops::{Activation, Attention, Op, PoolKind};
 use vit_gpu::session::{Outputs, Session, SessionOptions};
 
 use crate::compare::{EXACT, MODEL, assert_close, worst};
@@ -34,8 +34,13 @@ fn sessions(checkpoint: &Checkpoint) -> Vec<(String, Session)> {
         session.map(|session| (format!("{} {kernels:?}", session.device()), session))
     };
     let gpu = || DeviceRequest::Named(device::name());
-    let mut all = vec![on(DeviceRequest::Cpu, Kernels::Auto).unwrap(), on(gpu(), Kernels::Portable).unwrap()];
-    all.extend(on(gpu(), Kernels::Subgroup).ok());
+    let mut all = vec![on(DeviceRequest::Cpu, Kernels::Auto).unwrap()];
+    let cfg = &checkpoint.config;
+    let attention = Attention::packed(1, cfg.tokens(), cfg.num_heads, cfg.head_dim, 1.0);
+    if device::tries(Kernels::Portable, &Op::Attention(attention)) {
+        all.push(on(gpu(), Kernels::Portable).unwrap());
+    }
+    all.extend(on(gpu(), Kernels::Software).ok());
     all
 }
 

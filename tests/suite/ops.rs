@@ -38,7 +38,7 @@ fn check_with(what: &str, op: &Op, operands: &[Option<Data<'_>>], tolerance: Tol
     let mut got = start.clone();
     cpu::run_op(op, operands, &mut got).unwrap();
     assert_close(&format!("{what} on the processor"), &got, &want, tolerance);
-    for (kernels, gpu) in device::executors() {
+    for (kernels, gpu) in device::executors().iter().filter(|(kernels, _)| device::tries(*kernels, op)) {
         let got = pollster::block_on(gpu.run_op(op, operands, &start)).unwrap();
         assert_close(&format!("{what} on {} with {kernels:?} kernels", gpu.name()), &got, &want, tolerance);
     }
@@ -68,6 +68,25 @@ fn linear_with_each_activation() {
         // Weights of a long row sum to values well beyond ±10, where careless formulas overflow.
         for n in [8, 6] {
             check(&format!("{act:?} {n}"), &Op::Linear(Linear { act, bias: true, ..Linear::new(5, 512, n) }), OP);
+        }
+    }
+}
+
+/// Through an identity matrix, so that nothing but the activation is measured.
+#[test]
+fn gelu_on_the_device_is_within_1e_6_of_the_true_one() {
+    let x: Vec<f32> = (-16_000..16_000).map(|i| i as f32 * 5e-4).collect();
+    for n in [4, 5] {
+        let identity: Vec<f32> = (0..n * n).map(|i| if i % (n + 1) == 0 { 1.0 } else { 0.0 }).collect();
+        let op = Op::Linear(Linear { act: Activation::Gelu, ..Linear::new(x.len() / n, n, n) });
+        let operands = [Some(Data::F32(&x)), Some(Data::F32(&identity)), None, None, None];
+        for (kernels, gpu) in device::executors() {
+            let got = pollster::block_on(gpu.run_op(&op, &operands, &vec![f32::NAN; x.len()])).unwrap();
+            for (x, got) in x.iter().map(|x| f64::from(*x)).zip(got) {
+                let want = 0.5 * x * (1.0 + libm::erf(x / std::f64::consts::SQRT_2));
+                let error = (f64::from(got) - want).abs() / x.abs().max(1.0);
+                assert!(error < 1e-6, "gelu({x}) is {got}, {want} expected, with {kernels:?} kernels");
+            }
         }
     }
 }
@@ -176,10 +195,10 @@ fn more_workgroups_than_one_dimension_holds() {
     check("many values", &Op::Add(Add { len: 65_536 * 64, scale: 2.0 }), EXACT);
 }
 
-/// Shapes from a hash, each with another set of options: a dozen as a rule, as many as VIT_GPU_SWEEP says (`./test --full`).
+/// Shapes from a hash, each with another set of options: eight as a rule, as many as VIT_GPU_SWEEP says (`./test --full`).
 #[test]
 fn a_sweep_of_shapes() {
-    let count = std::env::var("VIT_GPU_SWEEP").map_or(12, |count| count.parse().unwrap());
+    let count = std::env::var("VIT_GPU_SWEEP").map_or(8, |count| count.parse().unwrap());
     let acts = [Activation::None, Activation::Gelu, Activation::GeluTanh, Activation::QuickGelu, Activation::Silu];
     for i in 0..count {
         let stream = HashedValues::new("sweep", i);
@@ -193,7 +212,9 @@ fn a_sweep_of_shapes() {
         let act = acts[pick(3, 0, acts.len())];
         let op = Linear { act, bias: flag(4), gamma: flag(5), residual: flag(6), ..Linear::new(m, k, n) };
         check(&format!("{op:?}"), &Op::Linear(op.clone()), OP);
-        let (outer, len, heads, d) = (pick(7, 1, 3), pick(8, 1, 140), pick(9, 1, 4), pick(10, 1, 100));
+        // Every head width is a shader of its own, which software adapters take seconds to compile.
+        let d = [1, 12, 30, 64][pick(10, 0, 4)];
+        let (outer, len, heads) = (pick(7, 1, 3), pick(8, 1, 140), pick(9, 1, 4));
         let op = Attention::packed(outer, len, heads, d, 2.0 * (d as f32).powf(-0.5));
         check(&format!("{op:?}"), &Op::Attention(op.clone()), OP);
         let op = LayerNorm::over(&[pick(11, 1, 40), pick(12, 1, 400)], 1, 1e-6);

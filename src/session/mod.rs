@@ -1,5 +1,9 @@
 //! A model on a device: what an app holds.
 
+mod classifier;
+
+pub use classifier::Classifier;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,6 +37,10 @@ impl Default for SessionOptions {
 /// A graph with its plan.
 type Planned = (Arc<Graph>, Arc<Plan>);
 
+/// Token rows of one run: a dispatch has at most 65,535 workgroups a dimension, the smallest tile has 16 rows.
+const MAX_ROWS: usize = 65_535 * 16;
+/// Images of one run: attention takes a workgroup layer each.
+const MAX_IMAGES: usize = 65_535;
 /// Graphs kept per session; an app that changes its batch size at every call must not grow without end.
 const KEPT_GRAPHS: usize = 16;
 
@@ -166,7 +174,9 @@ impl Session {
     pub fn max_batch(&self) -> Result<usize> {
         let request = Request { batch: 1, input: Input::Planes, last_hidden_state: false, taps: false };
         let one = build(&self.checkpoint.config, request, u64::MAX)?;
-        Ok(usize::try_from(self.limit() / one.largest_bytes().max(1)).unwrap_or(usize::MAX).max(1))
+        let fitting = usize::try_from(self.limit() / one.largest_bytes().max(1)).unwrap_or(usize::MAX);
+        let dispatchable = (MAX_ROWS / self.checkpoint.config.tokens().max(1)).min(MAX_IMAGES);
+        Ok(fitting.min(dispatchable).max(1))
     }
 
     /// Bytes of activations a run with this batch size takes, and FLOP and bytes moved.
@@ -344,52 +354,5 @@ impl Session {
         }
         graphs.insert(request, (Arc::clone(&made.0), Arc::clone(&made.1)));
         Ok(made)
-    }
-}
-
-/// A model that names what is in a picture.
-pub struct Classifier(Session);
-
-impl Classifier {
-    /// Opens a model (see [`Checkpoint::open`]) on the best device.
-    ///
-    /// # Errors
-    /// As [`Session::open`]; [`Error::Usage`] for a model without a classification head.
-    pub fn open(model: &str) -> Result<Classifier> {
-        Classifier::from_session(Session::open(model)?)
-    }
-
-    /// The model that comes with the crate: CIFAR-10's ten classes.
-    ///
-    /// # Errors
-    /// As [`Session::new`].
-    pub fn bundled() -> Result<Classifier> {
-        Classifier::from_session(Session::new(Checkpoint::bundled()?, &SessionOptions::default())?)
-    }
-
-    /// Wraps a session.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] for a model without a classification head.
-    pub fn from_session(session: Session) -> Result<Classifier> {
-        if session.checkpoint.config.head == Head::None {
-            return Err(Error::Usage(format!("{} has no classification head", session.checkpoint.name)));
-        }
-        Ok(Classifier(session))
-    }
-
-    /// The five most probable classes, best first.
-    ///
-    /// # Errors
-    /// As [`Session::classify`].
-    pub fn classify(&self, image: &Image) -> Result<Vec<Prediction>> {
-        let mut all = self.0.classify(std::slice::from_ref(image), 5)?;
-        Ok(all.swap_remove(0))
-    }
-
-    /// The session beneath.
-    #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.0
     }
 }

@@ -1,0 +1,24 @@
+// Parameters of every attention kernel: strides in elements. Rust twin: AttentionParams in src/gpu/kernels.rs.
+
+struct Params {
+    head_dim: u32,
+    q_len: u32,
+    kv_len: u32,
+    scale: f32,
+    post_scale: f32,
+    q_offset: u32,
+    q_outer: u32,
+    q_seq: u32,
+    k_offset: u32,
+    k_outer: u32,
+    k_seq: u32,
+    v_offset: u32,
+    v_outer: u32,
+    v_seq: u32,
+    o_offset: u32,
+    o_outer: u32,
+    o_seq: u32,
+}
+
+// The score of a key that is not there: finite, since infinities are unreliable under fast math.
+const LOWEST: f32 = -3e38;
