@@ -76,6 +76,7 @@ impl GpuExecutor {
     pub async fn run(&self, graph: &Arc<Graph>, inputs: &[(&str, Data<'_>)]) -> Result<Vec<Vec<f32>>> {
         self.device.check()?;
         let mut lease = self.lease.lock().await;
+        lease.begin();
         let index = lease.prepared(&self.device, self.capabilities, graph).await?;
         let (prepared, slots) = (&lease.plans[index], &lease.slots);
         self.upload(prepared, inputs)?;
@@ -89,6 +90,7 @@ impl GpuExecutor {
             drop(mapped);
             buffer.unmap();
         }
+        lease.end();
         Ok(results)
     }
 

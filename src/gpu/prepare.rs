@@ -22,6 +22,8 @@ pub struct Lease {
     pub slots: Vec<wgpu::Buffer>,
     pub plans: VecDeque<Prepared>,
     stand_in: Option<wgpu::Buffer>,
+    /// Whether the last run came to its end; one that failed or was dropped halfway may leave buffers mapped.
+    ended: bool,
 }
 
 /// A graph with its buffers bound.
@@ -44,7 +46,7 @@ pub struct Step {
 
 impl Lease {
     pub fn new(weights: Weights) -> Lease {
-        Lease { weights, slots: Vec::new(), plans: VecDeque::new(), stand_in: None }
+        Lease { weights, slots: Vec::new(), plans: VecDeque::new(), stand_in: None, ended: true }
     }
 
     /// The index of a graph's prepared plan, made if need be; the least recently used one makes room.
@@ -156,6 +158,19 @@ impl Lease {
                 }
             }
         }
+    }
+
+    /// Marks the start of a run; after one that did not end, buffers are made anew.
+    pub fn begin(&mut self) {
+        if !self.ended {
+            self.forget_slots();
+        }
+        self.ended = false;
+    }
+
+    /// Marks the end of a run.
+    pub fn end(&mut self) {
+        self.ended = true;
     }
 
     /// Drops buffers that may be invalid after an error, so that the next run makes them anew.

@@ -217,6 +217,24 @@ fn full_size_vit_b_16() {
     }
 }
 
+/// An app may stop waiting for a result, or ask for something wrong: the next run must be as good as the first.
+#[test]
+fn an_abandoned_or_failed_run_does_not_spoil_the_next() {
+    use std::task::{Context, Waker};
+    let folder = goldens().join("models/timm_plain");
+    let (_, pixels) = golden(&folder, "pixel_values").unwrap();
+    for (device, session) in sessions(&open(&folder)) {
+        for _ in 0..2 {
+            let mut run = Box::pin(session.forward_async(&pixels, true));
+            let _ = run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            drop(run);
+            assert!(session.forward(&pixels[1..], true).is_err());
+            compare(&folder, &session.forward(&pixels, true).unwrap())
+                .unwrap_or_else(|error| panic!("{device}: {error}"));
+        }
+    }
+}
+
 #[test]
 fn a_lost_device_is_an_error_not_a_crash() {
     let executor = device::fresh();
