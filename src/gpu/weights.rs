@@ -10,7 +10,7 @@ use crate::graph::{Graph, Kind, WeightRef};
 use crate::model::WeightLoader;
 
 /// Bytes handed over before waiting for the device to take them.
-const STEP: u64 = 64 << 20;
+const STEP: u64 = 16 << 20;
 
 /// A weight and whether it lies transposed.
 type Key = (WeightRef, bool);
