@@ -9,6 +9,7 @@ use npyz::WriterBuilder;
 use serde_json::json;
 use vit_gpu::Error;
 
+use super::forward::write_tensors;
 use super::inputs::{expand, run_batches};
 use super::options::{BatchSize, ImageOptions, RunOptions};
 use super::{Ended, Failure};
@@ -125,12 +126,8 @@ fn write(path: &Path, format: Format, rows: &[Row], width: usize) -> Result<(), 
             zip.finish().map_err(io::Error::from)?.flush()?;
         }
         Format::Safetensors => {
-            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            let shape = vec![rows.len(), width];
-            let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, &bytes)
-                .map_err(io::Error::other)?;
             let metadata = HashMap::from([("images".to_owned(), json!(names).to_string())]);
-            safetensors::serialize_to_file([("embeddings", view)], Some(metadata), path).map_err(io::Error::other)?;
+            write_tensors(path, &[("embeddings", vec![rows.len(), width], &values)], Some(metadata))?;
         }
         Format::Jsonl => {}
     }

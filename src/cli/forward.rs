@@ -1,5 +1,6 @@
 //! `vit-gpu forward`: tensors in, tensors out, no image code: the way to compare with another framework.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -35,15 +36,19 @@ pub fn run(args: &Args) -> Ended {
     }
     let outputs = session.forward(&values, args.taps)?;
     let tensors: Vec<_> = outputs.0.iter().map(|o| (o.name.as_str(), o.shape.clone(), o.values.as_slice())).collect();
-    write_tensors(&args.output, &tensors)?;
+    write_tensors(&args.output, &tensors, None)?;
     for (name, shape, _) in tensors {
         args.run.chatter.detail(&format!("{name} {shape:?}"));
     }
     Ok(Outcome::Done)
 }
 
-/// Writes f32 tensors to a .safetensors file.
-pub fn write_tensors(path: &Path, tensors: &[(&str, Vec<usize>, &[f32])]) -> Result<(), Failure> {
+/// Writes f32 tensors to a .safetensors file, with `metadata` in its header.
+pub fn write_tensors(
+    path: &Path,
+    tensors: &[(&str, Vec<usize>, &[f32])],
+    metadata: Option<HashMap<String, String>>,
+) -> Result<(), Failure> {
     let bytes: Vec<Vec<u8>> =
         tensors.iter().map(|(.., values)| values.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
     let views: Result<Vec<_>, _> = tensors
@@ -54,6 +59,6 @@ pub fn write_tensors(path: &Path, tensors: &[(&str, Vec<usize>, &[f32])]) -> Res
             view.map(|view| (*name, view))
         })
         .collect();
-    let written = views.and_then(|views| safetensors::serialize_to_file(views, None, path));
+    let written = views.and_then(|views| safetensors::serialize_to_file(views, metadata, path));
     written.map_err(|error| Failure::Engine(Error::Io { path: path.to_path_buf(), source: io::Error::other(error) }))
 }

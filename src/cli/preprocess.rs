@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> Ended {
     let image = input.read(args.reading.orient())?;
     let pixels = transform.apply(&image).map_err(|error| named(error, &input))?;
     let (h, w) = pixels.size;
-    write_tensors(&args.output, &[("pixel_values", vec![1, 3, h, w], &pixels.planes(&transform.table()))])?;
+    write_tensors(&args.output, &[("pixel_values", vec![1, 3, h, w], &pixels.planes(&transform.table()))], None)?;
     args.chatter.detail(&format!("{transform:?}"));
     Ok(Outcome::Done)
 }

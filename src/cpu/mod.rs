@@ -122,7 +122,7 @@ fn run_node(node: &Node, values: &Values<'_>, slots: &mut [Vec<f32>]) -> Result<
 /// # Errors
 /// [`Error::Shape`] where an operand or the output is too short.
 pub fn run_op(op: &Op, operands: &Operands<'_>, out: &mut [f32]) -> Result<()> {
-    let lens: Vec<_> = operands.iter().map(|data| data.map(|data| data.f32().len().max(data.u8().len()))).collect();
+    let lens: Vec<_> = operands.iter().map(|data| data.map(Data::len)).collect();
     op.check(&lens, out.len())?;
     match op {
         Op::Linear(op) => linear::run(op, operands, out),

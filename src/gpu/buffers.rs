@@ -2,6 +2,7 @@
 
 use super::device::Device;
 use super::kernels::Dispatch;
+use crate::error::Result;
 
 impl Device {
     /// A storage buffer, rounded up to whole vec4s.
@@ -22,6 +23,15 @@ impl Device {
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         })
+    }
+
+    /// The first `len` floats of a mapped buffer, which is unmapped.
+    pub fn take_mapped(&self, buffer: &wgpu::Buffer, len: usize) -> Result<Vec<f32>> {
+        let mapped = buffer.slice(..).get_mapped_range().map_err(|error| self.error(error.to_string()))?;
+        let values = bytemuck::cast_slice(&mapped)[..len].to_vec();
+        drop(mapped);
+        buffer.unmap();
+        Ok(values)
     }
 
     /// A uniform buffer with its contents.

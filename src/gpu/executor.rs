@@ -59,15 +59,6 @@ impl GpuExecutor {
         self.device.max_binding
     }
 
-    /// Loads the weights a graph reads, compiles its kernels, allocates its buffers; a later run finds them.
-    ///
-    /// # Errors
-    /// As [`GpuExecutor::run`].
-    pub async fn prepare(&self, graph: &Arc<Graph>) -> Result<()> {
-        let mut lease = self.lease.lock().await;
-        lease.prepared(&self.device, self.capabilities, graph).await.map(|_| ())
-    }
-
     /// Runs a graph; `inputs` by name, results in the order of `graph.outputs`.
     ///
     /// # Errors
@@ -83,13 +74,10 @@ impl GpuExecutor {
         let last = self.encode(prepared, slots);
         let buffers: Vec<_> = prepared.readback.iter().collect();
         self.device.submit_and_map(last, &buffers).await?;
-        let mut results = Vec::with_capacity(buffers.len());
-        for (buffer, (_, id)) in buffers.iter().zip(&graph.outputs) {
-            let mapped = buffer.slice(..).get_mapped_range().map_err(|error| self.device.error(error.to_string()))?;
-            results.push(bytemuck::cast_slice(&mapped)[..graph.tensor(*id).len()].to_vec());
-            drop(mapped);
-            buffer.unmap();
-        }
+        let outputs = buffers.iter().zip(&graph.outputs);
+        let results: Result<Vec<_>> =
+            outputs.map(|(buffer, (_, id))| self.device.take_mapped(buffer, graph.tensor(*id).len())).collect();
+        let results = results?;
         lease.end();
         Ok(results)
     }
@@ -103,7 +91,7 @@ impl GpuExecutor {
                 Data::F32(values) => bytemuck::cast_slice(values),
                 Data::U8(values) => values,
             };
-            let given = data.f32().len().max(data.u8().len()) as u64;
+            let given = data.len() as u64;
             if given != *len {
                 return Err(Error::shape(name, format!("{len} elements expected, {given} given")));
             }

@@ -2,6 +2,7 @@
 
 use super::executor::GpuExecutor;
 use super::kernels::{select, transposed};
+use super::weights::transpose_rows;
 use crate::error::{Error, Result};
 use crate::ops::{Data, Op};
 
@@ -11,7 +12,7 @@ impl GpuExecutor {
     /// # Errors
     /// As [`GpuExecutor::run`].
     pub async fn run_op(&self, op: &Op, operands: &[Option<Data<'_>>], output: &[f32]) -> Result<Vec<f32>> {
-        let lens: Vec<_> = operands.iter().map(|o| o.map(|o| o.f32().len().max(o.u8().len()))).collect();
+        let lens: Vec<_> = operands.iter().map(|o| o.map(Data::len)).collect();
         op.check(&lens, output.len())?;
         let dispatch = select(op, self.capabilities);
         let pipeline = self.device.pipeline(&dispatch).await?;
@@ -30,10 +31,7 @@ impl GpuExecutor {
                     buffers.push(match operand {
                         Some(Data::F32(values)) if transposed(op, i) => {
                             let Op::Linear(linear) = op else { return Err(Error::shape(op.name(), "transposed")) };
-                            let mut columns = vec![0.0f32; values.len()];
-                            for (at, value) in values[..linear.n * linear.k].iter().enumerate() {
-                                columns[at % linear.k * linear.n + at / linear.k] = *value;
-                            }
+                            let columns = transpose_rows(values, linear.k, linear.n, 0, linear.k);
                             buffer(bytemuck::cast_slice(&columns))
                         }
                         Some(Data::F32(values)) => buffer(bytemuck::cast_slice(values)),
@@ -59,8 +57,7 @@ impl GpuExecutor {
         }
         encoder.copy_buffer_to_buffer(&out, 0, &readback, 0, (output.len() * 4) as u64);
         self.device.submit_and_map(encoder.finish(), &[&readback]).await?;
-        let mapped = readback.slice(..).get_mapped_range().map_err(|error| self.device.error(error.to_string()))?;
-        Ok(bytemuck::cast_slice(&mapped)[..output.len()].to_vec())
+        self.device.take_mapped(&readback, output.len())
     }
 
     /// Destroys the device, as a driver reset would: runs after this fail with [`Error::DeviceLost`].

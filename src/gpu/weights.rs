@@ -81,7 +81,7 @@ impl Weights {
 }
 
 /// Rows `first..first + rows` of the transpose of `values` `[columns, inner]`.
-fn transpose_rows(values: &[f32], inner: usize, columns: usize, first: usize, rows: usize) -> Vec<f32> {
+pub fn transpose_rows(values: &[f32], inner: usize, columns: usize, first: usize, rows: usize) -> Vec<f32> {
     let mut out = vec![0.0; rows * columns];
     // Square blocks keep both sides in cache.
     const BLOCK: usize = 16;

@@ -76,11 +76,19 @@ impl<'a> Data<'a> {
         }
     }
 
-    fn len(self) -> usize {
+    /// Element count.
+    #[must_use]
+    pub fn len(self) -> usize {
         match self {
             Data::F32(values) => values.len(),
             Data::U8(values) => values.len(),
         }
+    }
+
+    /// Whether it has no elements.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
     }
 }
 

@@ -5,7 +5,7 @@ mod classifier;
 pub use classifier::Classifier;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::checkpoint::Checkpoint;
 use crate::cpu::CpuExecutor;
@@ -58,6 +58,8 @@ pub struct Session {
     table: Vec<f32>,
     note: Option<String>,
     graphs: Mutex<HashMap<Request, Planned>>,
+    /// Found at the first run: every later one needs it too.
+    max_batch: OnceLock<usize>,
 }
 
 /// A named result, row-major.
@@ -125,7 +127,7 @@ impl Session {
             }
         };
         let table = checkpoint.transform.table();
-        Ok(Session { checkpoint, backend, table, note, graphs: Mutex::default() })
+        Ok(Session { checkpoint, backend, table, note, graphs: Mutex::default(), max_batch: OnceLock::new() })
     }
 
     /// The adapter's name, or `cpu`.
@@ -172,11 +174,14 @@ impl Session {
     /// # Errors
     /// [`Error::Limit`] if not even one image fits.
     pub fn max_batch(&self) -> Result<usize> {
+        if let Some(&known) = self.max_batch.get() {
+            return Ok(known);
+        }
         let request = Request { batch: 1, input: Input::Planes, last_hidden_state: false, taps: false };
         let one = build(&self.checkpoint.config, request, u64::MAX)?;
         let fitting = usize::try_from(self.limit() / one.largest_bytes().max(1)).unwrap_or(usize::MAX);
         let dispatchable = (MAX_ROWS / self.checkpoint.config.tokens().max(1)).min(MAX_IMAGES);
-        Ok(fitting.min(dispatchable).max(1))
+        Ok(*self.max_batch.get_or_init(|| fitting.min(dispatchable).max(1)))
     }
 
     /// Bytes of activations a run with this batch size takes, and FLOP and bytes moved.
