@@ -1,9 +1,9 @@
 // y = scale·(a + b).
 //
-// Shapes:   a, b, y f32 [len].
+// Shapes:   a, b, y [len]; E.
 // Bindings: 0 params; 1 a; 2 b; 3 y.
 // Dispatch: 64 invocations, one output value each, counted along x, then y.
-// Numerics: one f32 addition, one multiplication.
+// Numerics: one f32 addition, one multiplication, whatever E is.
 // CPU twin: src/ops/add.rs.
 
 struct Params {
@@ -12,9 +12,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<E>;
+@group(0) @binding(2) var<storage, read> b: array<E>;
+@group(0) @binding(3) var<storage, read_write> y: array<E>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -26,5 +26,5 @@ fn main(
     if at >= params.len {
         return;
     }
-    y[at] = params.scale * (a[at] + b[at]);
+    y[at] = E(params.scale * (f32(a[at]) + f32(b[at])));
 }

@@ -1,28 +1,27 @@
-// o = post_scale·softmax(scale·q·kᵀ)·v for each sequence and head, fused, for software adapters: no workgroup memory.
+// o = post_scale·softmax(scale·q·kᵀ)·v for each sequence and head, fused, without workgroup memory.
 //
 // Shapes:   q, k, v and o are [outer, tokens, heads·head_dim] seen through offset, outer stride and token stride (elements);
-//           f32; head_dim up to 4·D4, any number of tokens.
+//           E; head_dim up to 4·D4, any number of tokens.
 // Bindings: 0 params; 1 q; 2 k; 3 v (one tensor may stand behind all three); 4 o.
-// Dispatch: 8 invocations take 8 queries, one each; x: blocks of queries, y: heads, z: sequences.
-// Constants in front of this text: D4, vec4s of a head.
-// Numerics: f32; online softmax (Milakov and Gimelshein 2018), one rescale per step of four keys; keys beyond the last get
+// Dispatch: LANES invocations take a query each; x: blocks of queries, y: heads, z: sequences.
+// Constants in front of this text: LANES; D4, vec4s of a head.
+// Numerics: f32 whatever E is; online softmax (Milakov and Gimelshein 2018), one rescale per step of four keys; keys beyond the last get
 //           a finite score of −3e38, so no infinity appears.
 // CPU twin: src/ops/attention.rs.
 //
-// Software adapters compile a shader with barriers as a coroutine whose frame holds every register: seconds a shader. And
-// their workgroup memory is memory like any other. So each invocation reads keys and values where they lie.
+// For software adapters, which compile a shader with barriers as a coroutine whose frame holds every register (seconds a
+// shader) and whose workgroup memory is memory like any other; and for head widths that are no multiple of 4, or too wide
+// for tiles. Each invocation reads keys and values where they lie.
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<f32>;
-@group(0) @binding(2) var<storage, read> k: array<f32>;
-@group(0) @binding(3) var<storage, read> v: array<f32>;
-@group(0) @binding(4) var<storage, read_write> o: array<f32>;
+@group(0) @binding(1) var<storage, read> q: array<E>;
+@group(0) @binding(2) var<storage, read> k: array<E>;
+@group(0) @binding(3) var<storage, read> v: array<E>;
+@group(0) @binding(4) var<storage, read_write> o: array<E>;
 
-const QUERIES: u32 = 8u;
-
-@compute @workgroup_size(QUERIES)
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let query = group.x * QUERIES + lane;
+    let query = group.x * LANES + lane;
     if query >= params.q_len {
         return;
     }
@@ -38,7 +37,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         // Dimensions beyond the head repeat its last one with a weight of 0.
         let d = 4u * e + vec4(0u, 1u, 2u, 3u);
         let at = q_row + min(d, vec4(params.head_dim - 1u));
-        q_reg[e] = select(vec4(0.0), params.scale * vec4(q[at.x], q[at.y], q[at.z], q[at.w]), d < vec4(params.head_dim));
+        q_reg[e] = select(vec4(0.0), params.scale * vec4<f32>(E4(q[at.x], q[at.y], q[at.z], q[at.w])), d < vec4(params.head_dim));
         acc[e] = vec4(0.0);
     }
     var highest = LOWEST;
@@ -53,7 +52,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let mine = q_reg[e];
             for (var i = 0u; i < 4u; i++) {
                 let at = k_rows + d[i];
-                score = fma(vec4(mine[i]), vec4(k[at.x], k[at.y], k[at.z], k[at.w]), score);
+                score = fma(vec4(mine[i]), vec4<f32>(E4(k[at.x], k[at.y], k[at.z], k[at.w])), score);
             }
         }
         score = select(vec4(LOWEST), score, keys <= vec4(last_key));
@@ -68,7 +67,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             var sum = acc[e] * shrink;
             for (var j = 0u; j < 4u; j++) {
                 let at = v_rows[j] + d;
-                sum = fma(vec4(p[j]), vec4(v[at.x], v[at.y], v[at.z], v[at.w]), sum);
+                sum = fma(vec4(p[j]), vec4<f32>(E4(v[at.x], v[at.y], v[at.z], v[at.w])), sum);
             }
             acc[e] = sum;
         }
@@ -77,6 +76,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let scale = params.post_scale / norm;
     let o_row = params.o_offset + params.o_outer * group.z + head + query * params.o_seq;
     for (var d = 0u; d < params.head_dim; d++) {
-        o[o_row + d] = acc[d / 4u][d % 4u] * scale;
+        o[o_row + d] = E(acc[d / 4u][d % 4u] * scale);
     }
 }

@@ -1,9 +1,9 @@
 // y = (x − mean)/√(var + eps)·weight + bias within each group of len consecutive values.
 //
-// Shapes:   x [groups, len], weight [len], bias [len], y [groups, len]; f32, any len.
+// Shapes:   x [groups, len], weight [len], bias [len], y [groups, len]; E, any len.
 // Bindings: 0 params; 1 x; 2 weight; 3 bias; 4 y.
 // Dispatch: one workgroup of 64 a group, counted along x, then y.
-// Numerics: f32; mean first, then the variance about it (no cancellation); 64 running sums, then a tree.
+// Numerics: f32 whatever E is; mean first, then the variance about it (no cancellation); 64 running sums, then a tree.
 // CPU twin: src/ops/layer_norm.rs.
 
 struct Params {
@@ -13,27 +13,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> weight: array<f32>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
-
-const SIZE: u32 = 64u;
-var<workgroup> sums: array<f32, SIZE>;
-
-// The sum of every invocation's value, in all of them.
-fn total(value: f32, lane: u32) -> f32 {
-    workgroupBarrier();
-    sums[lane] = value;
-    workgroupBarrier();
-    for (var width = SIZE / 2u; width > 0u; width /= 2u) {
-        if lane < width {
-            sums[lane] += sums[lane + width];
-        }
-        workgroupBarrier();
-    }
-    return sums[0];
-}
+@group(0) @binding(1) var<storage, read> x: array<E>;
+@group(0) @binding(2) var<storage, read> weight: array<E>;
+@group(0) @binding(3) var<storage, read> bias: array<E>;
+@group(0) @binding(4) var<storage, read_write> y: array<E>;
 
 @compute @workgroup_size(SIZE)
 fn main(
@@ -48,17 +31,17 @@ fn main(
     let first = which * params.len;
     var sum = 0.0;
     for (var i = lane; i < params.len; i += SIZE) {
-        sum += x[first + i];
+        sum += f32(x[first + i]);
     }
     let mean = total(sum, lane) / f32(params.len);
     var squares = 0.0;
     for (var i = lane; i < params.len; i += SIZE) {
-        let d = x[first + i] - mean;
+        let d = f32(x[first + i]) - mean;
         squares = fma(d, d, squares);
     }
     let variance = total(squares, lane) / f32(params.len);
     let rstd = 1.0 / sqrt(variance + params.eps);
     for (var i = lane; i < params.len; i += SIZE) {
-        y[first + i] = (x[first + i] - mean) * rstd * weight[i] + bias[i];
+        y[first + i] = E((f32(x[first + i]) - mean) * rstd * f32(weight[i]) + f32(bias[i]));
     }
 }

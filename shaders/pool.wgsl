@@ -1,6 +1,6 @@
 // y[b] = mean over count tokens of x[b], from token first on (one token: that token).
 //
-// Shapes:   x f32 [batch, tokens, width]; y [batch, width].
+// Shapes:   x [batch, tokens, width]; y [batch, width]; E.
 // Bindings: 0 params; 1 x; 2 y.
 // Dispatch: 64 invocations, one output value each, counted along x, then y.
 // Numerics: f32, 4 running sums so that thousands of tokens round no worse than hundreds.
@@ -15,8 +15,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<E>;
+@group(0) @binding(2) var<storage, read_write> y: array<E>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -31,7 +31,7 @@ fn main(
     let start = (at / params.width * params.tokens + params.first) * params.width + at % params.width;
     var sums = vec4(0.0);
     for (var t = 0u; t < params.count; t++) {
-        sums[t % 4u] += x[start + t * params.width];
+        sums[t % 4u] += f32(x[start + t * params.width]);
     }
-    y[at] = ((sums.x + sums.y) + (sums.z + sums.w)) / f32(params.count);
+    y[at] = E(((sums.x + sums.y) + (sums.z + sums.w)) / f32(params.count));
 }

@@ -1,10 +1,10 @@
 // y[b, t] = (t < prefix ? prefix_tokens[t] : patches[b, t − prefix]) + pos[row of t].
 //
-// Shapes:   patches f32 [batch, N, width]; prefix_tokens [prefix, width]; pos [pos_prefix + N, width];
-//           y [batch, prefix + N, width]. Prefix tokens from pos_prefix on have no row in pos.
+// Shapes:   patches [batch, N, width]; prefix_tokens [prefix, width]; pos [pos_prefix + N, width];
+//           y [batch, prefix + N, width]; E. Prefix tokens from pos_prefix on have no row in pos.
 // Bindings: 0 params; 1 patches; 2 prefix_tokens; 3 pos; 4 y. Absent optional operands are bound to a stand-in and not read.
 // Dispatch: 64 invocations, one output value each, counted along x, then y.
-// Numerics: one f32 addition.
+// Numerics: one f32 addition, whatever E is.
 // CPU twin: src/ops/tokens.rs.
 
 struct Params {
@@ -17,10 +17,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> patches: array<f32>;
-@group(0) @binding(2) var<storage, read> prefix_tokens: array<f32>;
-@group(0) @binding(3) var<storage, read> pos: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> patches: array<E>;
+@group(0) @binding(2) var<storage, read> prefix_tokens: array<E>;
+@group(0) @binding(3) var<storage, read> pos: array<E>;
+@group(0) @binding(4) var<storage, read_write> y: array<E>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -37,17 +37,17 @@ fn main(
     let t = at / params.width % tokens;
     let image = at / (params.width * tokens);
     if t < params.prefix {
-        var value = prefix_tokens[t * params.width + d];
+        var value = f32(prefix_tokens[t * params.width + d]);
         if params.pos != 0u && t < params.pos_prefix {
-            value += pos[t * params.width + d];
+            value += f32(pos[t * params.width + d]);
         }
-        y[at] = value;
+        y[at] = E(value);
     } else {
         let cell = t - params.prefix;
-        var value = patches[(image * params.patches + cell) * params.width + d];
+        var value = f32(patches[(image * params.patches + cell) * params.width + d]);
         if params.pos != 0u {
-            value += pos[(params.pos_prefix + cell) * params.width + d];
+            value += f32(pos[(params.pos_prefix + cell) * params.width + d]);
         }
-        y[at] = value;
+        y[at] = E(value);
     }
 }

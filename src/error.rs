@@ -133,6 +133,14 @@ pub enum Error {
         /// The largest binding.
         limit: u64,
     },
+    /// A result holds an infinity or a NaN: the precision's range was passed.
+    #[error("`{output}` is not finite: the model's values pass the range of {precision}; run it in f32")]
+    NotFinite {
+        /// The output.
+        output: String,
+        /// The precision of the run.
+        precision: &'static str,
+    },
     /// An argument has no meaning here.
     #[error("{0}")]
     Usage(String),

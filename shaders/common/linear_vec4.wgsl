@@ -1,29 +1,29 @@
 // Bindings and epilogue of the linear kernels whose k, n, y_col and ld are multiples of 4.
 //
-// Bindings: 0 params; 1 x f32 [·, k]; 2 weight f32 [k, n] (transposed at upload); 3 bias [n]; 4 gamma [n];
-//           5 residual [·, ld]; 6 y [·, ld]. Absent optional operands are bound to a stand-in and not read.
+// Bindings: 0 params; 1 x [·, k]; 2 weight [k, n] (transposed at upload); 3 bias [n]; 4 gamma [n]; 5 residual [·, ld];
+//           6 y [·, ld]; all E. Absent optional operands are bound to a stand-in and not read.
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> gamma: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> residual: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<E4>;
+@group(0) @binding(2) var<storage, read> weight: array<E4>;
+@group(0) @binding(3) var<storage, read> bias: array<E4>;
+@group(0) @binding(4) var<storage, read> gamma: array<E4>;
+@group(0) @binding(5) var<storage, read> residual: array<E4>;
+@group(0) @binding(6) var<storage, read_write> y: array<E4>;
 
 // Stores four columns, col4·4 and on, of one row: residual + gamma·act(sum + bias).
 fn store(row: u32, col4: u32, sum: vec4<f32>) {
     var value = sum;
     if HAS_BIAS {
-        value += bias[col4];
+        value += vec4<f32>(bias[col4]);
     }
     value = activate4(value);
     if HAS_GAMMA {
-        value *= gamma[col4];
+        value *= vec4<f32>(gamma[col4]);
     }
     let at = (params.y_row + row) * (params.ld / 4u) + params.y_col / 4u + col4;
     if HAS_RESIDUAL {
-        value += residual[at];
+        value += vec4<f32>(residual[at]);
     }
-    y[at] = value;
+    y[at] = E4(value);
 }

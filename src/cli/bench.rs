@@ -7,11 +7,12 @@ use clap::ValueEnum;
 use serde_json::json;
 use vit_gpu::Error;
 use vit_gpu::gpu::DeviceRequest;
+use vit_gpu::graph::Precision;
 use vit_gpu::model::random::HashedValues;
 use vit_gpu::preprocess::Pixels;
 use vit_gpu::session::Session;
 
-use super::options::{Chatter, ModelOptions, Precision, Tuning, open};
+use super::options::{Chatter, ModelOptions, Tuning, open};
 use super::{Ended, Outcome};
 
 #[derive(clap::Args)]
@@ -27,8 +28,8 @@ pub struct Args {
     /// Timed runs of each; the median is reported
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Arithmetic of weights and activations
-    #[arg(long, value_enum, default_value = "f32")]
+    /// What weights and activations are stored in: f32 or f16; the processor always computes in f32
+    #[arg(long, default_value = "f32", value_name = "f32|f16")]
     precision: Precision,
     /// text or JSON
     #[arg(long, short = 'f', value_enum, default_value = "text")]
@@ -47,6 +48,7 @@ enum Format {
 
 struct Measured {
     device: String,
+    precision: &'static str,
     batch: usize,
     median_ms: f64,
     images_per_s: f64,
@@ -59,7 +61,8 @@ pub fn run(args: &Args) -> Ended {
     let mut model = String::new();
     let mut agreed = Outcome::Done;
     for device in &args.device {
-        let session = open(&args.model, device, &args.tuning)?;
+        let precision = if *device == DeviceRequest::Cpu { Precision::F32 } else { args.precision };
+        let session = open(&args.model, device, precision, &args.tuning)?;
         model.clone_from(&session.checkpoint().name);
         let name = session.device().to_owned();
         args.chatter.say(&format!("measuring {model} on {name}"));
@@ -69,10 +72,13 @@ pub fn run(args: &Args) -> Ended {
         match &reference {
             None => reference = Some((name, logits)),
             Some((first, want)) => {
-                let worst = logits.iter().zip(want).map(|(a, b)| (a - b).abs() / (1.0 + b.abs())).fold(0.0, f32::max);
+                let (worst, allowed) = match args.precision {
+                    Precision::F32 => (largest_difference(&logits, want), 2e-4),
+                    Precision::F16 => (relative_distance(&logits, want), 1e-2),
+                };
                 // A NaN compares false with everything: it must count as disagreement.
-                if worst > 2e-4 || logits.iter().any(|v| !v.is_finite()) {
-                    eprintln!("error: {name} and {first} disagree: worst relative difference {worst:e}");
+                if worst.is_nan() || worst > allowed {
+                    eprintln!("error: {name} and {first} disagree: relative difference {worst:e}");
                     agreed = Outcome::InputFailed;
                 }
             }
@@ -89,7 +95,7 @@ pub fn run(args: &Args) -> Ended {
                 .map(|m| {
                     json!({
                         "device": m.device,
-                        "precision": "f32",
+                        "precision": m.precision,
                         "batch": m.batch,
                         "median_ms": m.median_ms,
                         "images_per_s": m.images_per_s,
@@ -103,12 +109,15 @@ pub fn run(args: &Args) -> Ended {
         Format::Text => {
             writeln!(
                 out,
-                "{:<40} {:>6} {:>11} {:>10} {:>9}",
-                "device (f32)", "batch", "median ms", "images/s", "GFLOP/s"
+                "{:<40} {:>9} {:>6} {:>11} {:>10} {:>9}",
+                "device", "precision", "batch", "median ms", "images/s", "GFLOP/s"
             )?;
             for m in &all {
-                let Measured { device, batch, median_ms, images_per_s, gflop_per_s } = m;
-                writeln!(out, "{device:<40} {batch:>6} {median_ms:>11.2} {images_per_s:>10.2} {gflop_per_s:>9.1}")?;
+                let Measured { device, precision, batch, median_ms, images_per_s, gflop_per_s } = m;
+                writeln!(
+                    out,
+                    "{device:<40} {precision:>9} {batch:>6} {median_ms:>11.2} {images_per_s:>10.2} {gflop_per_s:>9.1}"
+                )?;
             }
         }
     }
@@ -134,11 +143,25 @@ fn measure(session: &Session, batch: usize, runs: usize) -> Result<Measured, Err
     let flop = session.footprint(1)?.1.flop * batch as f64;
     Ok(Measured {
         device: session.device().to_owned(),
+        precision: session.precision(),
         batch,
         median_ms: 1e3 * median,
         images_per_s: batch as f64 / median,
         gflop_per_s: flop / median / 1e9,
     })
+}
+
+/// The largest difference of two vectors, relative to 1 + |b|.
+fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
+    let each = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs() / (1.0 + b.abs())));
+    each.fold(0.0, |most, next| if next > most || next.is_nan() { next } else { most })
+}
+
+/// |a − b| / |b| of two vectors.
+fn relative_distance(a: &[f32], b: &[f32]) -> f64 {
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let apart: f64 = a.iter().zip(b).map(|(a, b)| square(a - b)).sum();
+    (apart / b.iter().map(|b| square(*b)).sum::<f64>()).sqrt()
 }
 
 /// Images of hashed bytes, the same on every machine.

@@ -50,8 +50,11 @@ fn text(out: &mut impl Write, index: usize, adapter: &AdapterReport) -> io::Resu
         Some((least, most)) => format!("{least} to {most}"),
         None => "no".to_owned(),
     };
-    let matrices =
-        if adapter.cooperative_matrix.is_empty() { "no".to_owned() } else { adapter.cooperative_matrix.join(", ") };
+    let matrices = if adapter.cooperative_matrix.is_empty() {
+        "no".to_owned()
+    } else {
+        adapter.cooperative_matrix.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
     let mib = |bytes: u64| bytes >> 20;
     writeln!(out, "{index}  {}", adapter.name)?;
     writeln!(out, "   {} ({}), {}", adapter.kind, adapter.backend, adapter.driver)?;
@@ -80,7 +83,7 @@ fn object(index: usize, adapter: &AdapterReport) -> serde_json::Value {
         "driver": adapter.driver,
         "f16": adapter.f16,
         "subgroups": adapter.subgroups.map(|(least, most)| [least, most]),
-        "cooperative_matrix": adapter.cooperative_matrix,
+        "cooperative_matrix": adapter.cooperative_matrix.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "timestamps": adapter.timestamps,
         "max_binding_bytes": adapter.max_binding,
         "max_buffer_bytes": adapter.max_buffer,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use vit_gpu::checkpoint::Checkpoint;
-use vit_gpu::graph::{Graph, Kind};
+use vit_gpu::graph::{Graph, Kind, Precision};
 use vit_gpu::model::{Input, Request, build, weight_specs};
 
 use super::{Ended, Outcome};
@@ -18,7 +18,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Ended {
     let checkpoint = args.model.as_deref().map_or_else(Checkpoint::bundled, Checkpoint::open)?;
-    let request = Request { batch: 1, input: Input::Planes, last_hidden_state: true, taps: false };
+    let request =
+        Request { batch: 1, input: Input::Planes, last_hidden_state: true, taps: false, precision: Precision::F32 };
     let graph = build(&checkpoint.config, request, u64::MAX)?;
     let mut out = io::stdout().lock();
     summary(&mut out, &checkpoint, &graph)?;

@@ -1,8 +1,9 @@
 //! Options that several commands share.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use vit_gpu::checkpoint::Checkpoint;
 use vit_gpu::gpu::{DeviceRequest, Kernels};
+use vit_gpu::graph::Precision;
 use vit_gpu::preprocess::Orient;
 use vit_gpu::session::{Session, SessionOptions};
 
@@ -22,12 +23,6 @@ impl ModelOptions {
     }
 }
 
-/// Number formats a session can compute in.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Precision {
-    F32,
-}
-
 /// A model, a device, and how to run.
 #[derive(Args)]
 pub struct RunOptions {
@@ -36,8 +31,8 @@ pub struct RunOptions {
     /// auto, gpu, cpu, or an adapter's index or part of its name (see `vit-gpu devices`)
     #[arg(long, short = 'd', default_value = "auto")]
     pub device: DeviceRequest,
-    /// Arithmetic of weights and activations
-    #[arg(long, value_enum, default_value = "f32")]
+    /// What weights and activations are stored in: f32, or f16 on GPUs that have it
+    #[arg(long, default_value = "f32", value_name = "f32|f16")]
     pub precision: Precision,
     #[command(flatten)]
     pub tuning: Tuning,
@@ -51,7 +46,7 @@ pub struct Tuning {
     /// Threads on the processor [default: one per core]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub threads: usize,
-    /// GPU kernels: auto, portable or software
+    /// GPU kernels: auto, portable, software or matrix
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub kernels: Kernels,
 }
@@ -85,7 +80,7 @@ impl RunOptions {
     /// Opens the model on the device and says where it runs.
     pub fn session(&self) -> vit_gpu::Result<Session> {
         let waiting = Progress::spinner("opening the model", self.chatter.quiet);
-        let session = open(&self.model, &self.device, &self.tuning)?;
+        let session = open(&self.model, &self.device, self.precision, &self.tuning)?;
         drop(waiting);
         if let Some(note) = session.note() {
             self.chatter.say(note);
@@ -107,8 +102,14 @@ impl RunOptions {
 }
 
 /// Opens a model on a device.
-pub fn open(model: &ModelOptions, device: &DeviceRequest, tuning: &Tuning) -> vit_gpu::Result<Session> {
-    let options = SessionOptions { device: device.clone(), kernels: tuning.kernels, threads: tuning.threads };
+pub fn open(
+    model: &ModelOptions,
+    device: &DeviceRequest,
+    precision: Precision,
+    tuning: &Tuning,
+) -> vit_gpu::Result<Session> {
+    let options =
+        SessionOptions { device: device.clone(), precision, kernels: tuning.kernels, threads: tuning.threads };
     Session::new(model.open()?, &options)
 }
 

@@ -15,6 +15,17 @@ pub enum DeviceRequest {
     Named(String),
 }
 
+impl std::fmt::Display for DeviceRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            DeviceRequest::Auto => "auto",
+            DeviceRequest::Gpu => "gpu",
+            DeviceRequest::Cpu => "cpu",
+            DeviceRequest::Named(name) => name,
+        })
+    }
+}
+
 impl std::str::FromStr for DeviceRequest {
     type Err = std::convert::Infallible;
 
@@ -34,10 +45,12 @@ pub enum Kernels {
     /// Chosen from the adapter's capabilities.
     #[default]
     Auto,
-    /// Workgroup-memory tiles: right on every adapter.
+    /// Tiles within WebGPU's default limits: right on every adapter.
     Portable,
     /// Registers and broadcasts within subgroups that are always 8 wide: for software adapters.
     Software,
+    /// Cooperative matrices, in f16.
+    Matrix,
 }
 
 impl std::str::FromStr for Kernels {
@@ -48,8 +61,30 @@ impl std::str::FromStr for Kernels {
             "auto" => Ok(Kernels::Auto),
             "portable" => Ok(Kernels::Portable),
             "software" => Ok(Kernels::Software),
-            _ => Err(Error::Usage(format!("unknown kernels `{text}`: auto, portable or software"))),
+            "matrix" => Ok(Kernels::Matrix),
+            _ => Err(Error::Usage(format!("unknown kernels `{text}`: auto, portable, software or matrix"))),
         }
+    }
+}
+
+/// A shape of cooperative matrices: `inputs` of m×k and k×n, `sums` of m×n.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MatrixShape {
+    /// Rows.
+    pub m: u32,
+    /// Columns.
+    pub n: u32,
+    /// Inner length.
+    pub k: u32,
+    /// Type of the factors, such as `f16`.
+    pub inputs: String,
+    /// Type of the sums.
+    pub sums: String,
+}
+
+impl std::fmt::Display for MatrixShape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}x{} {}→{}", self.m, self.n, self.k, self.inputs, self.sums)
     }
 }
 
@@ -68,8 +103,8 @@ pub struct AdapterReport {
     pub f16: bool,
     /// Least and greatest subgroup size, where subgroup operations exist.
     pub subgroups: Option<(u32, u32)>,
-    /// Cooperative-matrix shapes, such as `16x16x16 f16→f32`.
-    pub cooperative_matrix: Vec<String>,
+    /// Cooperative-matrix shapes.
+    pub cooperative_matrix: Vec<MatrixShape>,
     /// Timestamp queries.
     pub timestamps: bool,
     /// Largest storage binding in bytes.
@@ -80,6 +115,14 @@ pub struct AdapterReport {
     pub workgroup_memory: u32,
     /// Invocations per workgroup.
     pub workgroup_invocations: u32,
+}
+
+impl AdapterReport {
+    /// Whether it computes on the processor.
+    #[must_use]
+    pub fn is_software(&self) -> bool {
+        self.kind == "software"
+    }
 }
 
 /// An adapter with its report.
@@ -96,7 +139,7 @@ pub async fn adapters() -> Vec<AdapterReport> {
 /// The index that `auto` takes, and why, or why it takes none.
 #[must_use]
 pub fn automatic(reports: &[AdapterReport]) -> (Option<usize>, String) {
-    let mut real: Vec<usize> = (0..reports.len()).filter(|&i| reports[i].kind != "software").collect();
+    let mut real: Vec<usize> = (0..reports.len()).filter(|&i| !reports[i].is_software()).collect();
     if let Ok(part) = std::env::var("WGPU_ADAPTER_NAME") {
         real.retain(|&i| contains(&reports[i].name, &part));
         if real.is_empty() {
@@ -209,7 +252,13 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
         cooperative_matrix: adapter
             .cooperative_matrix_properties()
             .iter()
-            .map(|p| format!("{}x{}x{} {}→{}", p.m_size, p.n_size, p.k_size, scalar(p.ab_type), scalar(p.cr_type)))
+            .map(|p| MatrixShape {
+                m: p.m_size,
+                n: p.n_size,
+                k: p.k_size,
+                inputs: scalar(p.ab_type),
+                sums: scalar(p.cr_type),
+            })
             .collect(),
         timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         max_binding: limits.max_storage_buffer_binding_size,
@@ -220,13 +269,12 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn adapter(name: &str, kind: &'static str) -> AdapterReport {
+impl AdapterReport {
+    /// An adapter that has nothing, for tests.
+    pub(super) fn named(name: &str) -> AdapterReport {
         AdapterReport {
             name: name.into(),
-            kind,
+            kind: "other",
             backend: "Vulkan",
             driver: String::new(),
             f16: false,
@@ -238,6 +286,15 @@ mod tests {
             workgroup_memory: 0,
             workgroup_invocations: 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn adapter(name: &str, kind: &'static str) -> AdapterReport {
+        AdapterReport { kind, ..AdapterReport::named(name) }
     }
 
     #[test]

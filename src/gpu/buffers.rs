@@ -1,8 +1,11 @@
 //! Buffers and bind groups of the kinds that runs need.
 
+use half::slice::HalfFloatSliceExt;
+
 use super::device::Device;
 use super::kernels::Dispatch;
 use crate::error::Result;
+use crate::graph::Dtype;
 
 impl Device {
     /// A storage buffer, rounded up to whole vec4s.
@@ -26,9 +29,12 @@ impl Device {
     }
 
     /// The first `len` floats of a mapped buffer, which is unmapped.
-    pub fn take_mapped(&self, buffer: &wgpu::Buffer, len: usize) -> Result<Vec<f32>> {
+    pub fn take_mapped(&self, buffer: &wgpu::Buffer, len: usize, dtype: Dtype) -> Result<Vec<f32>> {
         let mapped = buffer.slice(..).get_mapped_range().map_err(|error| self.error(error.to_string()))?;
-        let values = bytemuck::cast_slice(&mapped)[..len].to_vec();
+        let values = match dtype {
+            Dtype::F16 => bytemuck::cast_slice::<_, half::f16>(&mapped)[..len].to_f32_vec(),
+            Dtype::F32 | Dtype::U8 => bytemuck::cast_slice(&mapped)[..len].to_vec(),
+        };
         drop(mapped);
         buffer.unmap();
         Ok(values)

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::adapter::Candidate;
-use super::kernels::{Dispatch, Shader};
+use super::kernels::{Capabilities, Dispatch, Shader};
 use super::signal::{Poller, Signal};
+use super::wgsl::Constants;
 use crate::error::{Error, Result};
+use crate::graph::Precision;
 
-type PipelineKey = (&'static str, Vec<(&'static str, u32)>, Vec<(&'static str, u32)>);
+type PipelineKey = (&'static str, Constants, Constants);
 
 /// An open device.
 pub struct Device {
@@ -30,21 +32,29 @@ enum Trouble {
 }
 
 impl Device {
-    /// Opens an adapter with the features kernels use and the largest buffers it allows; every other limit is WebGPU's default.
-    pub async fn open(candidate: &Candidate) -> Result<Device> {
+    /// Opens an adapter with the features its kernels use and the largest buffers it allows; other limits are WebGPU's default.
+    pub async fn open(candidate: &Candidate, capabilities: Capabilities) -> Result<Device> {
         let name = candidate.report.name.clone();
         let fail = |reason: String| Error::Device { adapter: name.clone(), reason };
-        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let mut wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        wanted.set(wgpu::Features::SHADER_F16, capabilities.precision == Precision::F16);
+        wanted.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, capabilities.matrices.is_some());
         let available = candidate.adapter.limits();
         let limits = wgpu::Limits {
             max_storage_buffer_binding_size: available.max_storage_buffer_binding_size,
             max_buffer_size: available.max_buffer_size,
+            max_compute_workgroup_storage_size: capabilities.workgroup_memory,
             ..wgpu::Limits::default()
         };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("vit-gpu"),
             required_features: candidate.adapter.features() & wanted,
             required_limits: limits,
+            experimental_features: if capabilities.matrices.is_some() {
+                experimental()
+            } else {
+                wgpu::ExperimentalFeatures::disabled()
+            },
             ..Default::default()
         };
         let (device, queue) =
@@ -201,7 +211,8 @@ impl Device {
 
     fn compile(&self, dispatch: &Dispatch) -> wgpu::ComputePipeline {
         let Shader { name, inputs, .. } = *dispatch.shader;
-        let module = self.trusted_module(name, dispatch.shader.text(&dispatch.constants));
+        let text = dispatch.shader.text(dispatch.precision, &dispatch.constants);
+        let module = self.trusted_module(name, text);
         let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(name),
             bind_group_layouts: &[Some(&self.layout(inputs))],
@@ -232,6 +243,16 @@ impl Device {
         unsafe {
             self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
         }
+    }
+}
+
+fn experimental() -> wgpu::ExperimentalFeatures {
+    // SAFETY: experimental features may have errors in wgpu that lead to undefined behaviour. Cooperative matrices are the
+    // one used here, by two shaders written around the compiler's known error; each result is compared with the
+    // reference on the device itself before such a kernel is chosen, and in the tests.
+    #[expect(unsafe_code, reason = "wgpu asks for unsafe wherever an experimental feature is turned on")]
+    unsafe {
+        wgpu::ExperimentalFeatures::enabled()
     }
 }
 

@@ -8,7 +8,7 @@ use super::kernels::Capabilities;
 use super::prepare::{Lease, Prepared};
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::{Graph, Precision};
 use crate::model::WeightLoader;
 use crate::ops::Data;
 
@@ -32,11 +32,12 @@ impl GpuExecutor {
     pub async fn open(
         request: &DeviceRequest,
         kernels: Kernels,
+        precision: Precision,
         loader: Arc<dyn WeightLoader>,
     ) -> Result<Option<Self>> {
         let Some(candidate) = choose(request).await? else { return Ok(None) };
-        let capabilities = Capabilities::new(&candidate.report, kernels)?;
-        let device = Device::open(&candidate).await?;
+        let capabilities = Capabilities::new(&candidate.report, kernels, precision)?;
+        let device = Device::open(&candidate, capabilities).await?;
         let lease = Lease::new(Weights::new(loader));
         Ok(Some(GpuExecutor { device, report: candidate.report, capabilities, lease: async_lock::Mutex::new(lease) }))
     }
@@ -75,10 +76,17 @@ impl GpuExecutor {
         let buffers: Vec<_> = prepared.readback.iter().collect();
         self.device.submit_and_map(last, &buffers).await?;
         let outputs = buffers.iter().zip(&graph.outputs);
-        let results: Result<Vec<_>> =
-            outputs.map(|(buffer, (_, id))| self.device.take_mapped(buffer, graph.tensor(*id).len())).collect();
+        let results: Result<Vec<_>> = outputs
+            .map(|(buffer, (_, id))| {
+                let tensor = graph.tensor(*id);
+                self.device.take_mapped(buffer, tensor.len(), tensor.dtype)
+            })
+            .collect();
         let results = results?;
         lease.end();
+        if graph.precision == Precision::F16 {
+            finite(graph, &results)?;
+        }
         Ok(results)
     }
 
@@ -109,7 +117,7 @@ impl GpuExecutor {
     /// Encodes every step, handing over all but the last commands, which end with the copies for reading back.
     fn encode(&self, prepared: &Prepared, slots: &[wgpu::Buffer]) -> wgpu::CommandBuffer {
         // Rough rates, on the slow side: they only decide where a long batch is cut.
-        let flop_per_second = if self.report.kind == "software" { 2e9 } else { 5e11 };
+        let flop_per_second = if self.report.is_software() { 2e9 } else { 5e11 };
         let budget = SUBMIT_SECONDS * flop_per_second;
         let mut steps = prepared.steps.iter().peekable();
         loop {
@@ -132,10 +140,26 @@ impl GpuExecutor {
             }
             for ((_, id), readback) in prepared.graph.outputs.iter().zip(&prepared.readback) {
                 if let Some(slot) = prepared.plan.slot(*id) {
-                    encoder.copy_buffer_to_buffer(&slots[slot], 0, readback, 0, prepared.graph.tensor(*id).bytes());
+                    encoder.copy_buffer_to_buffer(
+                        &slots[slot],
+                        0,
+                        readback,
+                        0,
+                        prepared.graph.tensor(*id).bytes().next_multiple_of(4),
+                    );
                 }
             }
             return encoder.finish();
         }
     }
+}
+
+/// Half precision ends at 65,504: what passes it anywhere comes out as an infinity or a NaN.
+fn finite(graph: &Graph, results: &[Vec<f32>]) -> Result<()> {
+    for ((name, _), values) in graph.outputs.iter().zip(results) {
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(Error::NotFinite { output: name.clone(), precision: graph.precision.name() });
+        }
+    }
+    Ok(())
 }

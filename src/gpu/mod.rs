@@ -9,7 +9,8 @@ mod prepare;
 mod signal;
 mod single;
 mod weights;
+mod wgsl;
 
-pub use adapter::{AdapterReport, DeviceRequest, Kernels, adapters, automatic};
+pub use adapter::{AdapterReport, DeviceRequest, Kernels, MatrixShape, adapters, automatic};
 pub use executor::GpuExecutor;
-pub use kernels::{SHADERS, Shader};
+pub use kernels::{Needs, SHADERS, Shader};

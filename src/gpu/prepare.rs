@@ -58,7 +58,7 @@ impl Lease {
         }
         let plan = Plan::new(graph, device.max_binding)?;
         self.weights.load(device, graph).await?;
-        let dispatches: Vec<Dispatch> = graph.nodes.iter().map(|node| select(&node.op, capabilities)).collect();
+        let dispatches: Vec<Dispatch> = graph.nodes.iter().map(|node| select(&node.op, None, capabilities)).collect();
         let mut pipelines = Vec::with_capacity(dispatches.len());
         for dispatch in &dispatches {
             pipelines.push(device.pipeline(dispatch).await?);
@@ -138,7 +138,7 @@ impl Lease {
                 pipeline,
                 bindings,
                 groups: dispatch.groups,
-                cost: node.op.cost(),
+                cost: node.op.cost(graph.precision.bytes()),
             });
         }
         let readback = graph.outputs.iter().map(|(_, id)| device.readback(graph.tensor(*id).bytes())).collect();

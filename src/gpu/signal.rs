@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long one submission may take before the device counts as stuck. Submissions are cut to about half a second.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -35,6 +35,19 @@ impl Signal {
     }
 }
 
+impl Signal {
+    /// Waits for a callback that is due; fails the signal if it does not come.
+    fn expect_soon(&self) {
+        let since = Instant::now();
+        while self.0.lock().unwrap_or_else(PoisonError::into_inner).result.is_none() {
+            if since.elapsed() > PATIENCE {
+                return self.set(Err("the device finished without answering".to_owned()));
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+}
+
 impl Future for Signal {
     type Output = Result<(), String>;
 
@@ -58,12 +71,11 @@ impl Poller {
             while let Ok((index, signal)) = receiver.recv() {
                 let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(PATIENCE) };
                 let polled = device.poll(wait);
-                // Mapping callbacks have run by now; a signal still unset means that the wait failed.
-                if let Some(signal) = signal {
-                    signal.set(Err(match polled {
-                        Ok(_) => "the device finished without answering".to_owned(),
-                        Err(error) => error.to_string(),
-                    }));
+                let Some(signal) = signal else { continue };
+                match polled {
+                    // Another thread's submit may have taken our callback and be about to run it.
+                    Ok(_) => signal.expect_soon(),
+                    Err(error) => signal.set(Err(error.to_string())),
                 }
             }
         })?;

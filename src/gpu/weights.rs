@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use half::slice::HalfFloatSliceExt;
+
 use super::device::Device;
 use super::kernels::transposed;
 use crate::error::Result;
-use crate::graph::{Graph, Kind, WeightRef};
+use crate::graph::{Dtype, Graph, Kind, WeightRef};
 use crate::model::WeightLoader;
 
 /// Bytes handed over before waiting for the device to take them.
@@ -60,14 +62,14 @@ impl Weights {
                 let rows_a_step = (STEP as usize / (4 * columns)).clamp(1, inner.max(1));
                 for first in (0..inner).step_by(rows_a_step) {
                     let rows = rows_a_step.min(inner - first);
-                    let offset = (first * columns * 4) as u64;
-                    if transpose {
-                        let piece = transpose_rows(&values, inner, columns, first, rows);
-                        device.queue.write_buffer(&buffer, offset, bytemuck::cast_slice(&piece));
+                    let offset = (first * columns) as u64 * tensor.dtype.bytes();
+                    let piece = if transpose {
+                        stored(&transpose_rows(&values, inner, columns, first, rows), tensor.dtype)
                     } else {
-                        device.queue.write_buffer(&buffer, offset, bytemuck::cast_slice(&values));
-                    }
-                    pending += (rows * columns * 4) as u64;
+                        stored(&values, tensor.dtype)
+                    };
+                    device.queue.write_buffer(&buffer, offset, &piece);
+                    pending += piece.len() as u64;
                     if pending >= STEP {
                         device.flush().await?;
                         pending = 0;
@@ -78,6 +80,20 @@ impl Weights {
         }
         device.flush().await
     }
+}
+
+/// Floats as the bytes of another type, filled up to whole words.
+pub fn stored(values: &[f32], dtype: Dtype) -> Vec<u8> {
+    let mut bytes = match dtype {
+        Dtype::F16 => {
+            let mut halves = vec![half::f16::ZERO; values.len()];
+            halves.convert_from_f32_slice(values);
+            bytemuck::cast_slice(&halves).to_vec()
+        }
+        Dtype::F32 | Dtype::U8 => bytemuck::cast_slice(values).to_vec(),
+    };
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
 }
 
 /// Rows `first..first + rows` of the transpose of `values` `[columns, inner]`.

@@ -19,13 +19,75 @@ impl TensorId {
     }
 }
 
+/// What weights and activations are stored in. Sums, norms and the softmax are f32 in either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Precision {
+    /// 32-bit floats: PyTorch's numbers.
+    #[default]
+    F32,
+    /// 16-bit floats (IEEE half), on GPUs that have them.
+    F16,
+}
+
+impl Precision {
+    /// `f32` or `f16`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+        }
+    }
+
+    /// Bytes of an element.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        Dtype::from(self).bytes()
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = crate::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "f32" => Ok(Precision::F32),
+            "f16" => Ok(Precision::F16),
+            _ => Err(crate::Error::Usage(format!("unknown precision `{text}`: f32 or f16"))),
+        }
+    }
+}
+
 /// Element type of a tensor as the graph sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dtype {
     /// 32-bit float.
     F32,
+    /// 16-bit float.
+    F16,
     /// Byte (image pixels).
     U8,
+}
+
+impl Dtype {
+    /// Bytes of an element.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        match self {
+            Dtype::F32 => 4,
+            Dtype::F16 => 2,
+            Dtype::U8 => 1,
+        }
+    }
+}
+
+impl From<Precision> for Dtype {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Dtype::F32,
+            Precision::F16 => Dtype::F16,
+        }
+    }
 }
 
 /// A weight by its canonical name, or some of its rows.
@@ -77,11 +139,7 @@ impl Tensor {
     /// Size in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let each = match self.dtype {
-            Dtype::F32 => 4,
-            Dtype::U8 => 1,
-        };
-        self.len() as u64 * each
+        self.len() as u64 * self.dtype.bytes()
     }
 }
 
@@ -107,9 +165,17 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// Tensors that outlive the run, by the name the caller knows.
     pub outputs: Vec<(String, TensorId)>,
+    /// What weights and activations are stored in.
+    pub precision: Precision,
 }
 
 impl Graph {
+    /// An empty graph whose weights and activations have the given precision.
+    #[must_use]
+    pub fn new(precision: Precision) -> Graph {
+        Graph { precision, ..Graph::default() }
+    }
+
     /// The tensor behind an id.
     #[must_use]
     pub fn tensor(&self, id: TensorId) -> &Tensor {
@@ -129,19 +195,19 @@ impl Graph {
     /// Declares a weight of the given shape.
     pub fn weight(&mut self, name: &str, shape: &[usize]) -> TensorId {
         let at = WeightRef { name: name.to_owned(), rows: None };
-        self.add(name.to_owned(), shape, Dtype::F32, Kind::Weight(at))
+        self.add(name.to_owned(), shape, self.precision.into(), Kind::Weight(at))
     }
 
     /// Declares `count` rows, from `first` on, of a weight; `shape` is that of the rows taken.
     pub fn weight_rows(&mut self, name: &str, first: usize, shape: &[usize]) -> TensorId {
         let rows = Some((first, shape[0]));
         let label = format!("{name}[{first}..{}]", first + shape[0]);
-        self.add(label, shape, Dtype::F32, Kind::Weight(WeightRef { name: name.to_owned(), rows }))
+        self.add(label, shape, self.precision.into(), Kind::Weight(WeightRef { name: name.to_owned(), rows }))
     }
 
     /// Declares an activation for nodes to write.
     pub fn activation(&mut self, name: &str, shape: &[usize]) -> TensorId {
-        self.add(name.to_owned(), shape, Dtype::F32, Kind::Activation)
+        self.add(name.to_owned(), shape, self.precision.into(), Kind::Activation)
     }
 
     /// Appends a node after checking that its operands and output fit its parameters.
@@ -180,7 +246,7 @@ impl Graph {
     pub fn cost(&self) -> Cost {
         self.nodes
             .iter()
-            .map(|node| node.op.cost())
+            .map(|node| node.op.cost(self.precision.bytes()))
             .fold(Cost::default(), |sum, cost| Cost { flop: sum.flop + cost.flop, bytes: sum.bytes + cost.bytes })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Head, VitConfig};
 use crate::error::{Error, Result};
-use crate::graph::{Dtype, Graph, TensorId};
+use crate::graph::{Dtype, Graph, Precision, TensorId};
 use crate::ops::{
     Activation, Add, Attention, LayerNorm, Linear, Op, PixelSource, Pool, PoolKind, Strides, Tokens, Unfold,
 };
@@ -27,6 +27,8 @@ pub struct Request {
     pub last_hidden_state: bool,
     /// Keep `hidden_states.i`, the input of block i, and the last block's output.
     pub taps: bool,
+    /// What weights and activations are stored in.
+    pub precision: Precision,
 }
 
 /// Builds the graph of one request. Outputs: `logits` `[B, K]` where there is a head, `pooled` `[B, F]`, and what else was asked for.
@@ -37,7 +39,7 @@ pub struct Request {
 /// # Errors
 /// [`Error::Shape`] if an operation's operands do not fit, which a validated configuration rules out.
 pub fn build(cfg: &VitConfig, request: Request, limit: u64) -> Result<Graph> {
-    let mut pass = Forward { graph: Graph::default(), cfg, batch: request.batch, limit };
+    let mut pass = Forward { graph: Graph::new(request.precision), cfg, batch: request.batch, limit };
     let mut x = pass.embed(request.input)?;
     for i in 0..cfg.depth {
         if request.taps {
@@ -147,7 +149,7 @@ impl Forward<'_> {
         let mut op = Attention::packed(self.batch, tokens, cfg.num_heads, cfg.head_dim, cfg.attn_scale);
         op.post_scale = cfg.attn_post_scale;
         let qkv = format!("{name}.qkv");
-        let operands = if 12 * (self.batch * tokens * width) as u64 <= self.limit {
+        let operands = if 3 * self.graph.precision.bytes() * (self.batch * tokens * width) as u64 <= self.limit {
             let packed = self.linear(&qkv, x, 3 * width, cfg.qkv_bias, Epilogue::default())?;
             [packed; 3]
         } else {
@@ -166,7 +168,7 @@ impl Forward<'_> {
         let (d, hidden) = (self.cfg.embed_dim, self.cfg.mlp_hidden);
         let shape = self.graph.tensor(x).shape.clone();
         let rows = shape[0] * shape[1];
-        let step = ((self.limit / (4 * hidden as u64)) as usize).clamp(1, rows);
+        let step = ((self.limit / (self.graph.precision.bytes() * hidden as u64)) as usize).clamp(1, rows);
         let fc1 = format!("blocks.{i}.mlp.fc1");
         let fc2 = format!("blocks.{i}.mlp.fc2");
         let (w1, b1) = (self.graph.weight(&format!("{fc1}.weight"), &[hidden, d]), self.bias(&fc1, hidden, true));
@@ -222,7 +224,7 @@ impl Forward<'_> {
     /// Logits, in as many column pieces as keep each piece of the weight under the limit.
     fn head(&mut self, name: &str, pooled: TensorId) -> Result<TensorId> {
         let (classes, k) = (self.cfg.num_classes, self.cfg.pooled_dim());
-        let step = ((self.limit / (4 * k as u64)) as usize).clamp(1, classes.max(1));
+        let step = ((self.limit / (self.graph.precision.bytes() * k as u64)) as usize).clamp(1, classes.max(1));
         let logits = self.graph.activation(name, &[self.batch, classes]);
         for first in (0..classes).step_by(step) {
             let n = step.min(classes - first);

@@ -136,12 +136,12 @@ impl Op {
         each!(self, op => op.output_len())
     }
 
-    /// FLOP and bytes.
+    /// FLOP, and bytes where an element takes `element` of them.
     #[must_use]
-    pub fn cost(&self) -> Cost {
+    pub fn cost(&self, element: u64) -> Cost {
         let flop = each!(self, op => op.flop());
         let moved: usize = self.operand_lens().iter().flatten().sum::<usize>() + self.output_len();
-        Cost { flop, bytes: 4.0 * moved as f64 }
+        Cost { flop, bytes: element as f64 * moved as f64 }
     }
 
     /// Checks operand and output sizes against this operation's parameters.

@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::cpu::CpuExecutor;
 use crate::error::{Error, Result};
 use crate::gpu::{DeviceRequest, GpuExecutor, Kernels, adapters, automatic};
-use crate::graph::{Graph, Plan};
+use crate::graph::{Graph, Plan, Precision};
 use crate::labels::Prediction;
 use crate::model::{Head, Input, Request, build};
 use crate::ops::{Cost, Data};
@@ -22,6 +22,8 @@ use crate::preprocess::{Image, Pixels};
 pub struct SessionOptions {
     /// The device.
     pub device: DeviceRequest,
+    /// What weights and activations are stored in; the processor computes in f32 only.
+    pub precision: Precision,
     /// The family of GPU kernels.
     pub kernels: Kernels,
     /// Threads on the processor; 0 takes one per available core.
@@ -30,7 +32,7 @@ pub struct SessionOptions {
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        SessionOptions { device: DeviceRequest::Auto, kernels: Kernels::Auto, threads: 0 }
+        SessionOptions { device: DeviceRequest::Auto, precision: Precision::F32, kernels: Kernels::Auto, threads: 0 }
     }
 }
 
@@ -55,6 +57,7 @@ enum Backend {
 pub struct Session {
     checkpoint: Checkpoint,
     backend: Backend,
+    precision: Precision,
     table: Vec<f32>,
     note: Option<String>,
     graphs: Mutex<HashMap<Request, Planned>>,
@@ -115,9 +118,16 @@ impl Session {
     /// As [`Session::new`].
     pub async fn new_async(checkpoint: Checkpoint, options: &SessionOptions) -> Result<Session> {
         let loader = Arc::clone(&checkpoint.loader);
-        let mut note = None;
-        let backend = match GpuExecutor::open(&options.device, options.kernels, Arc::clone(&loader)).await? {
+        let (mut note, precision) = (None, options.precision);
+        let backend = match GpuExecutor::open(&options.device, options.kernels, precision, Arc::clone(&loader)).await? {
             Some(gpu) => Backend::Gpu(Box::new(gpu)),
+            None if precision == Precision::F16 => {
+                let reason = match options.device {
+                    DeviceRequest::Auto => format!("f16 needs a GPU: {}", automatic(&adapters().await).1),
+                    _ => "the processor computes in f32: f16 needs a GPU".to_owned(),
+                };
+                return Err(Error::NoDevice { request: options.device.to_string(), reason });
+            }
             None => {
                 if options.device == DeviceRequest::Auto {
                     note =
@@ -127,7 +137,15 @@ impl Session {
             }
         };
         let table = checkpoint.transform.table();
-        Ok(Session { checkpoint, backend, table, note, graphs: Mutex::default(), max_batch: OnceLock::new() })
+        Ok(Session {
+            checkpoint,
+            backend,
+            precision,
+            table,
+            note,
+            graphs: Mutex::default(),
+            max_batch: OnceLock::new(),
+        })
     }
 
     /// The adapter's name, or `cpu`.
@@ -142,7 +160,7 @@ impl Session {
     /// The arithmetic's precision.
     #[must_use]
     pub fn precision(&self) -> &'static str {
-        "f32"
+        self.precision.name()
     }
 
     /// Why the device is not the one a user would hope for, if so.
@@ -163,7 +181,7 @@ impl Session {
     /// [`Error::Limit`] if not even one image fits.
     pub fn auto_batch(&self) -> Result<usize> {
         let busy = match &self.backend {
-            Backend::Gpu(gpu) if gpu.report().kind != "software" => 32,
+            Backend::Gpu(gpu) if !gpu.report().is_software() => 32,
             _ => 4,
         };
         Ok(busy.min(self.max_batch()?))
@@ -177,7 +195,13 @@ impl Session {
         if let Some(&known) = self.max_batch.get() {
             return Ok(known);
         }
-        let request = Request { batch: 1, input: Input::Planes, last_hidden_state: false, taps: false };
+        let request = Request {
+            batch: 1,
+            input: Input::Planes,
+            last_hidden_state: false,
+            taps: false,
+            precision: self.precision,
+        };
         let one = build(&self.checkpoint.config, request, u64::MAX)?;
         let fitting = usize::try_from(self.limit() / one.largest_bytes().max(1)).unwrap_or(usize::MAX);
         let dispatchable = (MAX_ROWS / self.checkpoint.config.tokens().max(1)).min(MAX_IMAGES);
@@ -189,7 +213,8 @@ impl Session {
     /// # Errors
     /// [`Error::Limit`] names a tensor that can't be made to fit.
     pub fn footprint(&self, batch: usize) -> Result<(u64, Cost)> {
-        let request = Request { batch, input: Input::Bytes, last_hidden_state: false, taps: false };
+        let request =
+            Request { batch, input: Input::Bytes, last_hidden_state: false, taps: false, precision: self.precision };
         let (graph, plan) = self.graph(request)?;
         Ok((plan.peak_bytes(), graph.cost()))
     }
@@ -264,7 +289,8 @@ impl Session {
             let reason = format!("[B, {}, {h}, {w}] expected, {} values given", cfg.in_chans, pixel_values.len());
             return Err(Error::shape("pixel_values", reason));
         }
-        let request = Request { batch: 0, input: Input::Planes, last_hidden_state: true, taps };
+        let request =
+            Request { batch: 0, input: Input::Planes, last_hidden_state: true, taps, precision: self.precision };
         self.batches(request, pixel_values.len() / image, |range| {
             vec![("pixel_values", Data::F32(&pixel_values[range.start * image..range.end * image]))]
         })
@@ -298,7 +324,8 @@ impl Session {
         if pixels.iter().any(|pixels| pixels.data.len() != 3 * h * w) {
             return Err(Error::shape("pixels", format!("every image must be {w}x{h}")));
         }
-        let request = Request { batch: 0, input: Input::Bytes, last_hidden_state: false, taps: false };
+        let request =
+            Request { batch: 0, input: Input::Bytes, last_hidden_state: false, taps: false, precision: self.precision };
         let outputs = self
             .batches(request, pixels.len(), |range| {
                 let pixels = Data::U8(&bytes[range.start * image..range.end * image]);

@@ -13,6 +13,25 @@ pub struct Tolerance {
     pub relative: f64,
 }
 
+impl Tolerance {
+    /// The same where values are stored with 11 bits.
+    pub fn in_f16(self) -> Tolerance {
+        Tolerance { absolute: self.absolute.max(2e-3), relative: self.relative.max(2e-3) }
+    }
+}
+
+/// |got − want| / |want| of whole vectors.
+pub fn distance(got: &[f32], want: &[f32]) -> Result<f64, String> {
+    if got.len() != want.len() {
+        return Err(format!("{} elements, {} expected", got.len(), want.len()));
+    }
+    let square = |x: f64| x * x;
+    let apart: f64 = got.iter().zip(want).map(|(g, w)| square(f64::from(*g) - f64::from(*w))).sum();
+    let length: f64 = want.iter().map(|w| square(f64::from(*w))).sum();
+    let distance = (apart / length).sqrt();
+    if distance.is_finite() { Ok(distance) } else { Err(format!("the distance is {distance}")) }
+}
+
 /// The largest |got − want| / (absolute + relative·|want|), at most 1 when all is well.
 pub fn worst(got: &[f32], want: &[f32], tolerance: Tolerance) -> Result<f64, String> {
     if got.len() != want.len() {
@@ -51,4 +70,8 @@ fn the_comparator_fails_when_it_should() {
     assert!(worst(&[f32::INFINITY, -2.0, 0.0], &want, MODEL).is_err());
     assert!(worst(&want, &[1.0, f32::NAN, 0.0], MODEL).is_err());
     assert!(worst(&want[..2], &want, MODEL).is_err());
+    assert!((distance(&[1.0, -2.0, 0.1], &want).unwrap() - 0.1 / 5f64.sqrt()).abs() < 1e-8);
+    assert!(distance(&[1.0, f32::NAN, 0.0], &want).is_err());
+    assert!(distance(&want[..2], &want).is_err());
+    assert!(distance(&[0.0; 3], &[0.0; 3]).is_err());
 }

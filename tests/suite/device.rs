@@ -3,7 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use vit_gpu::gpu::{DeviceRequest, GpuExecutor, Kernels};
+use vit_gpu::graph::Precision;
 use vit_gpu::model::WeightLoader;
+use vit_gpu::ops::Op;
 
 /// `--device` argument of the adapter under test.
 pub fn name() -> String {
@@ -18,36 +20,75 @@ impl WeightLoader for NoWeights {
     }
 }
 
-/// An executor for single operations, one per family of kernels the adapter can run.
-pub fn executors() -> &'static [(Kernels, GpuExecutor)] {
-    static EXECUTORS: OnceLock<Vec<(Kernels, GpuExecutor)>> = OnceLock::new();
+/// A device open with one family of kernels in one precision.
+pub struct Executor {
+    pub family: Kernels,
+    pub precision: Precision,
+    pub gpu: GpuExecutor,
+}
+
+/// An executor for single operations, one per family of kernels and precision that the adapter can run.
+pub fn executors() -> &'static [Executor] {
+    static EXECUTORS: OnceLock<Vec<Executor>> = OnceLock::new();
     EXECUTORS.get_or_init(|| {
-        let open = |kernels| {
+        let all = families().into_iter().filter_map(|(family, precision)| {
             let request = DeviceRequest::Named(name());
-            pollster::block_on(GpuExecutor::open(&request, kernels, Arc::new(NoWeights)))
-        };
-        let portable = open(Kernels::Portable).expect("a Vulkan, Metal or DX12 adapter").expect("a GPU");
-        let mut all = vec![(Kernels::Portable, portable)];
-        if let Ok(Some(executor)) = open(Kernels::Software) {
-            all.push((Kernels::Software, executor));
-        }
+            let open = GpuExecutor::open(&request, family, precision, Arc::new(NoWeights));
+            let gpu = pollster::block_on(open).ok()??;
+            // What `auto` takes on software adapters is there already.
+            if family == Kernels::Auto && gpu.report().is_software() {
+                return None;
+            }
+            Some(Executor { family, precision, gpu })
+        });
+        let all: Vec<_> = all.collect();
+        assert_eq!(all.first().map(|e| e.family), Some(Kernels::Portable), "a Vulkan, Metal or DX12 adapter");
         all
     })
 }
 
-/// Whether an operation is tried with a family of kernels here. Software adapters take seconds to compile what has
-/// barriers, the more the wider the head: there the portable attention is tried at a few widths, at all in `./test --full`.
-pub fn tries(kernels: Kernels, op: &vit_gpu::ops::Op) -> bool {
-    let few = executors().len() > 1 && std::env::var("VIT_GPU_SWEEP").is_err();
+/// Families of kernels with the precisions they run in; not every adapter has all.
+pub fn families() -> [(Kernels, Precision); 6] {
+    [
+        (Kernels::Portable, Precision::F32),
+        (Kernels::Software, Precision::F32),
+        (Kernels::Portable, Precision::F16),
+        (Kernels::Software, Precision::F16),
+        (Kernels::Matrix, Precision::F16),
+        (Kernels::Auto, Precision::F16),
+    ]
+}
+
+/// Whether everything is tried that could be: `./test --full`.
+pub fn full() -> bool {
+    std::env::var("VIT_GPU_SWEEP").is_ok()
+}
+
+/// The kernels to try an operation with. Software adapters take seconds to compile what has barriers, the more the wider
+/// the head: there the tiled attention is tried at one width, at all in `./test --full`.
+pub fn kernels(executor: &Executor, op: &Op) -> Vec<Option<&'static str>> {
+    let software = executor.gpu.report().is_software();
+    let all = executor.gpu.candidates(op);
+    let few = software && !full();
     match op {
-        vit_gpu::ops::Op::Attention(op) if few && kernels == Kernels::Portable => [12, 30].contains(&op.head_dim),
-        _ => true,
+        Op::Attention(op) if few && executor.family != Kernels::Software => {
+            all.into_iter().filter(|name| op.head_dim == 12 || name.contains("direct")).map(Some).collect()
+        }
+        _ if all.is_empty() => vec![None],
+        _ => all.into_iter().map(Some).collect(),
     }
+}
+
+/// The first of [`kernels`] alone, where it is the operation's options that matter.
+pub fn first_kernel(executor: &Executor, op: &Op) -> Vec<Option<&'static str>> {
+    let mut all = kernels(executor, op);
+    all.truncate(1);
+    all
 }
 
 /// An executor of its own, for a test that breaks it.
 pub fn fresh() -> GpuExecutor {
     let request = DeviceRequest::Named(name());
-    let open = GpuExecutor::open(&request, Kernels::Portable, Arc::new(NoWeights));
+    let open = GpuExecutor::open(&request, Kernels::Portable, Precision::F32, Arc::new(NoWeights));
     pollster::block_on(open).expect("an adapter").expect("a GPU")
 }

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use vit_gpu::checkpoint::{Checkpoint, Tensors};
 use vit_gpu::gpu::{DeviceRequest, Kernels};
+use vit_gpu::graph::Precision;
 use vit_gpu::model::{Head, VitConfig};
 use vit_gpu::ops::{Activation, Attention, Op, PoolKind};
 use vit_gpu::session::{Outputs, Session, SessionOptions};
 
-use crate::compare::{EXACT, MODEL, assert_close, worst};
+use crate::compare::{EXACT, MODEL, assert_close, distance, worst};
 use crate::device;
 
 pub fn goldens() -> PathBuf {
@@ -29,18 +30,24 @@ fn open(folder: &std::path::Path) -> Checkpoint {
 
 /// The processor, and the adapter under test with each family of kernels.
 fn sessions(checkpoint: &Checkpoint) -> Vec<(String, Session)> {
-    let on = |device, kernels| {
-        let session = Session::new(checkpoint.clone(), &SessionOptions { device, kernels, threads: 2 });
-        session.map(|session| (format!("{} {kernels:?}", session.device()), session))
+    sessions_in(checkpoint, Precision::F32)
+}
+
+/// The processor in f32, and the adapter under test with each family of kernels in the given precision.
+fn sessions_in(checkpoint: &Checkpoint, precision: Precision) -> Vec<(String, Session)> {
+    let on = |device, kernels, precision| {
+        let options = SessionOptions { device, kernels, precision, threads: 2 };
+        let session = Session::new(checkpoint.clone(), &options);
+        session.map(|session| (format!("{} {kernels:?} {}", session.device(), precision.name()), session))
     };
-    let gpu = || DeviceRequest::Named(device::name());
-    let mut all = vec![on(DeviceRequest::Cpu, Kernels::Auto).unwrap()];
+    let mut all = vec![on(DeviceRequest::Cpu, Kernels::Auto, Precision::F32).unwrap()];
     let cfg = &checkpoint.config;
-    let attention = Attention::packed(1, cfg.tokens(), cfg.num_heads, cfg.head_dim, 1.0);
-    if device::tries(Kernels::Portable, &Op::Attention(attention)) {
-        all.push(on(gpu(), Kernels::Portable).unwrap());
+    let attention = Op::Attention(Attention::packed(1, cfg.tokens(), cfg.num_heads, cfg.head_dim, 1.0));
+    for executor in device::executors().iter().filter(|executor| executor.precision == precision) {
+        if !device::kernels(executor, &attention).is_empty() {
+            all.push(on(DeviceRequest::Named(device::name()), executor.family, precision).unwrap());
+        }
     }
-    all.extend(on(gpu(), Kernels::Software).ok());
     all
 }
 
@@ -88,6 +95,45 @@ fn every_golden_on_every_device() {
                 assert_eq!(Some(output), outputs.get(&output.name), "{name} on {device}: taps change {}", output.name);
             }
         }
+    }
+}
+
+/// Half precision against PyTorch's f32: every output within one percent, as a vector.
+#[test]
+fn every_golden_in_f16() {
+    let mut tried = 0;
+    for folder in models() {
+        let checkpoint = open(&folder);
+        let (_, pixels) = golden(&folder, "pixel_values").unwrap();
+        let file = Tensors::open(&folder.join("golden.safetensors")).unwrap();
+        for (device, session) in sessions_in(&checkpoint, Precision::F16).into_iter().skip(1) {
+            let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+            let outputs = session.forward(&pixels, true).unwrap();
+            let mut most = 0.0f64;
+            for output in &outputs.0 {
+                let (_, want) = file.values(&output.name).unwrap();
+                let far = distance(&output.values, &want).unwrap_or_else(|e| panic!("{name} on {device}: {e}"));
+                assert!(far < 1e-2, "{name} on {device}: {} is off by {far:e}", output.name);
+                most = most.max(far);
+            }
+            println!("{name:34} {device:50} worst distance {most:.1e}");
+            assert_eq!(session.forward(&pixels, true).unwrap(), outputs, "{name} on {device}: runs differ");
+            tried += 1;
+        }
+    }
+    assert!(tried > 0 || device::executors().iter().all(|executor| !executor.gpu.report().f16));
+}
+
+/// Values beyond half precision's range are an error, not labels.
+#[test]
+fn f16_overflow_is_an_error() {
+    let folder = goldens().join("models/timm_plain");
+    let checkpoint = open(&folder);
+    let (_, mut pixels) = golden(&folder, "pixel_values").unwrap();
+    pixels.iter_mut().for_each(|value| *value *= 1e6);
+    for (device, session) in sessions_in(&checkpoint, Precision::F16).into_iter().skip(1) {
+        let error = session.forward(&pixels, false).unwrap_err();
+        assert!(matches!(error, vit_gpu::Error::NotFinite { .. }), "{device}: {error}");
     }
 }
 
@@ -243,7 +289,7 @@ fn a_lost_device_is_an_error_not_a_crash() {
     let x = [1.0f32; 4];
     let operands = [Some(vit_gpu::ops::Data::F32(&x)); 2];
     for _ in 0..2 {
-        let error = pollster::block_on(executor.run_op(&op, &operands, &[0.0; 4])).unwrap_err();
+        let error = pollster::block_on(executor.run_op(&op, None, &operands, &[0.0; 4])).unwrap_err();
         assert!(matches!(error, vit_gpu::Error::DeviceLost { .. }), "{error}");
     }
 }

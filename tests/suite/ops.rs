@@ -1,6 +1,7 @@
 //! Every operation on every device against its plain reference, at shapes that leave edges everywhere.
 
 use vit_gpu::cpu;
+use vit_gpu::graph::Precision;
 use vit_gpu::model::random::HashedValues;
 use vit_gpu::ops::{
     Activation, Add, Attention, Data, LayerNorm, Linear, Op, PixelSource, Pool, PoolKind, Strides, Tokens, Unfold,
@@ -9,14 +10,26 @@ use vit_gpu::ops::{
 use crate::compare::{EXACT, OP, Tolerance, assert_close};
 use crate::device;
 
+/// Which kernels to try on an executor.
+type Kernels = fn(&device::Executor, &Op) -> Vec<Option<&'static str>>;
+
 fn values(name: &str, len: usize) -> Vec<f32> {
     let stream = HashedValues::new(name, 1);
     (0..len).map(|i| stream.get(i)).collect()
 }
 
-/// Runs `op` by its reference, by the processor's fast path and by every GPU kernel family; outputs start as NaN where
-/// the operation must write and keep a mark where it must not.
+/// Runs `op` by its reference, by the processor's fast path and by every kernel of every GPU executor; outputs start as
+/// NaN where the operation must write and keep a mark where it must not.
 fn check(what: &str, op: &Op, tolerance: Tolerance) {
+    check_by(device::kernels, what, op, tolerance);
+}
+
+/// The same by the first kernel of every executor.
+fn check_once(what: &str, op: &Op, tolerance: Tolerance) {
+    check_by(device::first_kernel, what, op, tolerance);
+}
+
+fn check_by(kernels: Kernels, what: &str, op: &Op, tolerance: Tolerance) {
     let floats: Vec<_> = op
         .operand_lens()
         .iter()
@@ -24,10 +37,10 @@ fn check(what: &str, op: &Op, tolerance: Tolerance) {
         .map(|(i, len)| len.map(|len| values(&format!("operand {i}"), len)))
         .collect();
     let operands: Vec<_> = floats.iter().map(|values| values.as_deref().map(Data::F32)).collect();
-    check_with(what, op, &operands, tolerance);
+    check_with(kernels, what, op, &operands, tolerance);
 }
 
-fn check_with(what: &str, op: &Op, operands: &[Option<Data<'_>>], tolerance: Tolerance) {
+fn check_with(kernels: Kernels, what: &str, op: &Op, operands: &[Option<Data<'_>>], tolerance: Tolerance) {
     let mut want = vec![f32::NAN; op.output_len()];
     op.reference(operands, &mut want).unwrap();
     // Elements the reference leaves alone must be left alone by all.
@@ -38,10 +51,48 @@ fn check_with(what: &str, op: &Op, operands: &[Option<Data<'_>>], tolerance: Tol
     let mut got = start.clone();
     cpu::run_op(op, operands, &mut got).unwrap();
     assert_close(&format!("{what} on the processor"), &got, &want, tolerance);
-    for (kernels, gpu) in device::executors().iter().filter(|(kernels, _)| device::tries(*kernels, op)) {
-        let got = pollster::block_on(gpu.run_op(op, operands, &start)).unwrap();
-        assert_close(&format!("{what} on {} with {kernels:?} kernels", gpu.name()), &got, &want, tolerance);
+    for executor in device::executors() {
+        let (operands, want, tolerance) = match executor.precision {
+            Precision::F32 => (rounded(op, operands, Precision::F32), want.clone(), tolerance),
+            Precision::F16 => {
+                let halves = rounded(op, operands, Precision::F16);
+                let mut want = start.clone();
+                op.reference(&borrowed(&halves), &mut want).unwrap();
+                (halves, want, tolerance.in_f16())
+            }
+        };
+        for kernel in kernels(executor, op) {
+            let got = pollster::block_on(executor.gpu.run_op(op, kernel, &borrowed(&operands), &start)).unwrap();
+            let what = format!("{what} on {} by {kernel:?} of {:?}", executor.gpu.name(), executor.family);
+            assert_close(&what, &got, &want, tolerance);
+        }
     }
+}
+
+enum Owned {
+    F32(Vec<f32>),
+    U8(Vec<u8>),
+}
+
+/// Operands as a device of this precision sees them: pixels and their table stay as they are.
+fn rounded(op: &Op, operands: &[Option<Data<'_>>], precision: Precision) -> Vec<Option<Owned>> {
+    let half = precision == Precision::F16 && !matches!(op, Op::Unfold(_));
+    let each = |data: &Data<'_>| match data {
+        Data::F32(values) if half => Owned::F32(values.iter().map(|v| half::f16::from_f32(*v).to_f32()).collect()),
+        Data::F32(values) => Owned::F32(values.to_vec()),
+        Data::U8(values) => Owned::U8(values.to_vec()),
+    };
+    operands.iter().map(|data| data.as_ref().map(each)).collect()
+}
+
+fn borrowed(operands: &[Option<Owned>]) -> Vec<Option<Data<'_>>> {
+    fn each(data: &Owned) -> Data<'_> {
+        match data {
+            Owned::F32(values) => Data::F32(values),
+            Owned::U8(values) => Data::U8(values),
+        }
+    }
+    operands.iter().map(|data| data.as_ref().map(each)).collect()
 }
 
 #[test]
@@ -67,7 +118,7 @@ fn linear_with_each_activation() {
     ] {
         // Weights of a long row sum to values well beyond ±10, where careless formulas overflow.
         for n in [8, 6] {
-            check(&format!("{act:?} {n}"), &Op::Linear(Linear { act, bias: true, ..Linear::new(5, 512, n) }), OP);
+            check_once(&format!("{act:?} {n}"), &Op::Linear(Linear { act, bias: true, ..Linear::new(5, 512, n) }), OP);
         }
     }
 }
@@ -80,12 +131,13 @@ fn gelu_on_the_device_is_within_1e_6_of_the_true_one() {
         let identity: Vec<f32> = (0..n * n).map(|i| if i % (n + 1) == 0 { 1.0 } else { 0.0 }).collect();
         let op = Op::Linear(Linear { act: Activation::Gelu, ..Linear::new(x.len() / n, n, n) });
         let operands = [Some(Data::F32(&x)), Some(Data::F32(&identity)), None, None, None];
-        for (kernels, gpu) in device::executors() {
-            let got = pollster::block_on(gpu.run_op(&op, &operands, &vec![f32::NAN; x.len()])).unwrap();
+        for executor in device::executors().iter().filter(|executor| executor.precision == Precision::F32) {
+            let nan = vec![f32::NAN; x.len()];
+            let got = pollster::block_on(executor.gpu.run_op(&op, None, &operands, &nan)).unwrap();
             for (x, got) in x.iter().map(|x| f64::from(*x)).zip(got) {
                 let want = 0.5 * x * (1.0 + libm::erf(x / std::f64::consts::SQRT_2));
                 let error = (f64::from(got) - want).abs() / x.abs().max(1.0);
-                assert!(error < 1e-6, "gelu({x}) is {got}, {want} expected, with {kernels:?} kernels");
+                assert!(error < 1e-6, "gelu({x}) is {got}, {want} expected, with {:?} kernels", executor.family);
             }
         }
     }
@@ -109,7 +161,13 @@ fn layer_norm_rows_and_joint() {
     let (weight, bias) = (vec![1.0; 100], vec![0.0; 100]);
     let op = Op::LayerNorm(LayerNorm::over(&[2, 100], 1, 1e-12));
     let loose = Tolerance { absolute: 2e-3, relative: 0.0 }; // 1000 has an ulp of 6e-5, the spread is 0.58
-    check_with("shifted layer norm", &op, &[&shifted, &weight, &bias].map(|v: &Vec<f32>| Some(Data::F32(v))), loose);
+    check_with(
+        device::kernels,
+        "shifted layer norm",
+        &op,
+        &[&shifted, &weight, &bias].map(|v: &Vec<f32>| Some(Data::F32(v))),
+        loose,
+    );
 }
 
 #[test]
@@ -164,6 +222,7 @@ fn unfold_bytes_and_planes_are_exact() {
         let table = values("table", 3 * 256);
         let op = Op::Unfold(Unfold { source: PixelSource::Bytes, ..planes });
         check_with(
+            device::kernels,
             &format!("bytes {size:?} {patch:?}"),
             &op,
             &[Some(Data::U8(&bytes)), Some(Data::F32(&table))],
@@ -199,6 +258,7 @@ fn more_workgroups_than_one_dimension_holds() {
 #[test]
 fn a_sweep_of_shapes() {
     let count = std::env::var("VIT_GPU_SWEEP").map_or(8, |count| count.parse().unwrap());
+    let sweep = if device::full() { check } else { check_once };
     let acts = [Activation::None, Activation::Gelu, Activation::GeluTanh, Activation::QuickGelu, Activation::Silu];
     for i in 0..count {
         let stream = HashedValues::new("sweep", i);
@@ -211,12 +271,12 @@ fn a_sweep_of_shapes() {
         let flag = |which| stream.get(which) > 0.0;
         let act = acts[pick(3, 0, acts.len())];
         let op = Linear { act, bias: flag(4), gamma: flag(5), residual: flag(6), ..Linear::new(m, k, n) };
-        check(&format!("{op:?}"), &Op::Linear(op.clone()), OP);
+        sweep(&format!("{op:?}"), &Op::Linear(op.clone()), OP);
         // Every head width is a shader of its own, which software adapters take seconds to compile.
-        let d = [1, 12, 30, 64][pick(10, 0, 4)];
+        let d = [1, 12, 12, 30, 64, 72, 80, 128, 256][pick(10, 0, if device::full() { 9 } else { 5 })];
         let (outer, len, heads) = (pick(7, 1, 3), pick(8, 1, 140), pick(9, 1, 4));
         let op = Attention::packed(outer, len, heads, d, 2.0 * (d as f32).powf(-0.5));
-        check(&format!("{op:?}"), &Op::Attention(op.clone()), OP);
+        sweep(&format!("{op:?}"), &Op::Attention(op.clone()), OP);
         let op = LayerNorm::over(&[pick(11, 1, 40), pick(12, 1, 400)], 1, 1e-6);
         check(&format!("{op:?}"), &Op::LayerNorm(op.clone()), Tolerance { absolute: 1e-4, relative: 1e-4 });
     }

@@ -3,32 +3,49 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use vit_gpu::gpu::{SHADERS, Shader};
+use vit_gpu::gpu::{Needs, SHADERS, Shader};
+use vit_gpu::graph::Precision;
 
-fn text(shader: &Shader) -> String {
-    shader.text(shader.constants)
+/// Every text a shader can have: a name for messages, precision and text.
+fn texts(shader: &Shader) -> Vec<(String, Precision, String)> {
+    let all = (shader.variants)();
+    assert!(!all.is_empty(), "{}: no variant", shader.name);
+    let each = |&precision: &Precision| {
+        all.iter()
+            .map(move |constants| {
+                let name = format!("{} in {} with {constants:?}", shader.name, precision.name());
+                (name, precision, shader.text(precision, constants))
+            })
+            .collect::<Vec<_>>()
+    };
+    shader.precisions().iter().flat_map(each).collect()
 }
 
-fn parse(shader: &Shader) -> naga::Module {
-    let text = text(shader);
-    let module =
-        naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(&text)));
-    let capabilities = naga::valid::Capabilities::SUBGROUP | naga::valid::Capabilities::SUBGROUP_BARRIER;
-    naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
+fn parse(name: &str, text: &str) -> naga::Module {
+    let module = naga::front::wgsl::Frontend::new_with_options(naga::front::wgsl::Options {
+        capabilities: naga::valid::Capabilities::all(),
+        parse_doc_comments: false,
+    })
+    .parse(text)
+    .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(text)));
+    naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all())
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(&module)
-        .unwrap_or_else(|e| panic!("{}: {e:?}", shader.name));
+        .unwrap_or_else(|e| panic!("{name}: {e:?}"));
     module
 }
 
 #[test]
 fn naga_accepts_every_shader_and_finds_what_rust_assumes() {
-    for shader in &SHADERS {
-        let module = parse(shader);
+    for (shader, name, text) in all_texts() {
+        let module = parse(&name, &text);
         let entry = &module.entry_points[0];
-        assert_eq!((module.entry_points.len(), entry.name.as_str()), (1, "main"), "{}", shader.name);
-        assert_eq!(entry.workgroup_size, shader.workgroup, "{}", shader.name);
+        assert_eq!((module.entry_points.len(), entry.name.as_str()), (1, "main"), "{name}");
+        if let Some(lanes) = shader.workgroup {
+            assert_eq!(entry.workgroup_size, [lanes, 1, 1], "{name}");
+        }
+        assert!(entry.workgroup_size[0] <= 256, "{name}: {:?} invocations", entry.workgroup_size);
 
         let mut bound: Vec<_> = module
             .global_variables
@@ -57,21 +74,26 @@ fn naga_accepts_every_shader_and_finds_what_rust_assumes() {
     }
 }
 
+fn all_texts() -> impl Iterator<Item = (&'static Shader, String, String)> {
+    SHADERS.iter().flat_map(|shader| texts(shader).into_iter().map(move |(name, _, text)| (shader, name, text)))
+}
+
+/// What a module takes of workgroup memory; the choice of kernels computes the same from their constants.
+fn workgroup_memory(module: &naga::Module) -> u32 {
+    let mut layouter = naga::proc::Layouter::default();
+    layouter.update(module.to_ctx()).unwrap();
+    let shared = module.global_variables.iter().filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup);
+    shared.map(|(_, variable)| layouter[variable.ty].size).sum()
+}
+
 #[test]
-fn workgroup_memory_stays_within_webgpus_default() {
-    for shader in &SHADERS {
-        let module = parse(shader);
-        let mut layouter = naga::proc::Layouter::default();
-        layouter.update(module.to_ctx()).unwrap();
-        let bytes: u32 = module
-            .global_variables
-            .iter()
-            .filter(|(_, variable)| variable.space == naga::AddressSpace::WorkGroup)
-            .map(|(_, variable)| layouter[variable.ty].size)
-            .sum();
-        assert!(bytes <= 16_384, "{}: {bytes} bytes", shader.name);
-        assert!(shader.workgroup.iter().product::<u32>() <= 256, "{}", shader.name);
-        assert!(shader.inputs < 8, "{}: more than 8 storage buffers", shader.name);
+fn workgroup_memory_is_what_the_choice_of_kernels_believes() {
+    for (shader, name, text) in all_texts() {
+        let bytes = workgroup_memory(&parse(&name, &text));
+        let constants = (shader.variants)().into_iter().find(|constants| name.ends_with(&format!("{constants:?}")));
+        let believed = (shader.memory)(&constants.unwrap());
+        assert_eq!(bytes, believed, "{name}");
+        assert!(shader.inputs < 8, "{name}: more than 8 storage buffers");
     }
 }
 
@@ -83,12 +105,17 @@ fn tint_accepts_every_shader() {
         eprintln!("tint is not installed: nothing was checked");
         return;
     }
-    for shader in &SHADERS {
-        let enable = if shader.subgroups { "enable subgroups;\n" } else { "" };
+    for (shader, name, text) in all_texts() {
+        // Cooperative matrices are wgpu's own extension.
+        let enable = match shader.needs {
+            Needs::Nothing => "",
+            Needs::Subgroups => "enable subgroups;\n",
+            Needs::Matrices => continue,
+        };
         let mut file = tempfile::Builder::new().suffix(".wgsl").tempfile().unwrap();
-        write!(file, "{enable}{}", text(shader)).unwrap();
+        write!(file, "{enable}{text}").unwrap();
         let output = Command::new("tint").args(["--format", "wgsl"]).arg(file.path()).output().unwrap();
-        assert!(output.status.success(), "{}: {}", shader.name, String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
@@ -104,7 +131,7 @@ fn every_shader_file_is_in_the_table_and_says_what_it_is() {
     files.sort();
     known.sort();
     assert_eq!(files, known);
-    for shader in &SHADERS {
+    for shader in SHADERS.iter() {
         let file = shader.parts.last().unwrap();
         for heading in ["// Shapes:", "// Bindings:", "// Dispatch:", "// Numerics:", "// CPU twin: src/ops/"] {
             assert!(file.contains(heading), "{}: no {heading}", shader.name);

@@ -1,0 +1,163 @@
+// o = post_scale·softmax(scale·q·kᵀ)·v for each sequence and head, fused, on cooperative matrices (matrix cores).
+//
+// Shapes:   q, k, v and o are [outer, tokens, heads·4·D4] seen through offset, outer stride and token stride (elements, all
+//           multiples of 4); f16; any number of tokens.
+// Bindings: 0 params; 1 q; 2 k; 3 v (one tensor may stand behind all three); 4 o.
+// Dispatch: SUBS subgroups of SUB_LANES invocations take SIZE queries each; x: blocks of queries, y: heads, z: sequences.
+// Constants in front of this text: LANES = SUBS·SUB_LANES, SUB_LANES, SUBS; SIZE, 8 or 16; MATS_D, matrices across a head;
+//           MATS_K, matrices across a step of keys; D4, vec4s of a head; PARTS = SUB_LANES/SIZE, invocations that share a
+//           query; O4, vec4s of a head per invocation, PARTS·O4·4 ≥ MATS_D·SIZE.
+// Numerics: products of f16 summed in f32 on the matrix cores; online softmax (Milakov and Gimelshein 2018) in f32,
+//           probabilities rounded to f16 for the second product; keys beyond the last get a finite score of −3e38.
+// CPU twin: src/ops/attention.rs.
+//
+// Matrices have no element access: scores and weighted values pass through workgroup memory, where invocations apply the
+// softmax and keep the running sums of their queries in registers. Head widths are filled up with zeros to whole matrices.
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> q: array<vec4<f16>>;
+@group(0) @binding(2) var<storage, read> k: array<vec4<f16>>;
+@group(0) @binding(3) var<storage, read> v: array<vec4<f16>>;
+@group(0) @binding(4) var<storage, read_write> o: array<vec4<f16>>;
+
+const QUERIES: u32 = SUBS * SIZE;
+const KEYS: u32 = MATS_K * SIZE;
+const WIDTH4: u32 = MATS_D * SIZE / 4u;
+// Rows start in different banks.
+const STRIDE: u32 = MATS_D * SIZE + 8u;
+const P_STRIDE: u32 = KEYS + 8u;
+const S_STRIDE: u32 = max(KEYS, MATS_D * SIZE) + 4u;
+
+var<workgroup> q_tile: array<f16, QUERIES * STRIDE>;
+var<workgroup> kv_tile: array<f16, KEYS * STRIDE>;
+var<workgroup> p_tile: array<f16, QUERIES * P_STRIDE>;
+var<workgroup> s_tile: array<f32, QUERIES * S_STRIDE>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let sub = lane / SUB_LANES;
+    let part = lane % SUB_LANES % PARTS;
+    let row = sub * SIZE + lane % SUB_LANES / PARTS;
+    let head = group.y * D4;
+    let q_at = (params.q_offset + params.q_outer * group.z) / 4u + head;
+    let k_at = (params.k_offset + params.k_outer * group.z) / 4u + head;
+    let v_at = (params.v_offset + params.v_outer * group.z) / 4u + head;
+    let o_at = (params.o_offset + params.o_outer * group.z) / 4u + head;
+    let first_query = group.x * QUERIES;
+    let last_query = params.q_len - 1u;
+    let last_key = params.kv_len - 1u;
+    let s_stride = S_STRIDE;
+
+    for (var i = lane; i < QUERIES * WIDTH4; i += LANES) {
+        let line = min(first_query + i / WIDTH4, last_query);
+        let e = i % WIDTH4;
+        let value = select(vec4(0.0h), q[q_at + line * (params.q_seq / 4u) + min(e, D4 - 1u)], e < D4);
+        let at = i / WIDTH4 * STRIDE + 4u * e;
+        q_tile[at] = value.x;
+        q_tile[at + 1u] = value.y;
+        q_tile[at + 2u] = value.z;
+        q_tile[at + 3u] = value.w;
+    }
+    var highest = LOWEST;
+    var norm = 0.0;
+    //# for e in O4
+    var acc${e} = vec4(0.0);
+    //# end
+
+    for (var first = 0u; first < params.kv_len; first += KEYS) {
+        for (var i = lane; i < KEYS * WIDTH4; i += LANES) {
+            let key = min(first + i / WIDTH4, last_key);
+            let e = i % WIDTH4;
+            let value = select(vec4(0.0h), k[k_at + key * (params.k_seq / 4u) + min(e, D4 - 1u)], e < D4);
+            let at = i / WIDTH4 * STRIDE + 4u * e;
+            kv_tile[at] = value.x;
+            kv_tile[at + 1u] = value.y;
+            kv_tile[at + 2u] = value.z;
+            kv_tile[at + 3u] = value.w;
+        }
+        workgroupBarrier();
+        // The transpose of k is its tile read by columns.
+        //# for c in MATS_K
+        var score${c} = coop_mat${SIZE}x${SIZE}<f32, C>();
+        //# end
+        //# for d in MATS_D
+        let q${d} = coopLoadT<coop_mat${SIZE}x${SIZE}<f16, A>>(&q_tile[sub * SIZE * STRIDE + ${d}u * SIZE], STRIDE);
+        //# for c in MATS_K
+        let k${d}_${c} = coopLoad<coop_mat${SIZE}x${SIZE}<f16, B>>(&kv_tile[${c}u * SIZE * STRIDE + ${d}u * SIZE], STRIDE);
+        score${c} = coopMultiplyAdd(q${d}, k${d}_${c}, score${c});
+        //# end
+        //# end
+        //# for c in MATS_K
+        {
+            let value = score${c};
+            let at = sub * SIZE * S_STRIDE + ${c}u * SIZE;
+            coopStoreT(value, &s_tile[at], s_stride);
+        }
+        //# end
+        workgroupBarrier();
+        for (var i = lane; i < KEYS * WIDTH4; i += LANES) {
+            let key = min(first + i / WIDTH4, last_key);
+            let e = i % WIDTH4;
+            let value = select(vec4(0.0h), v[v_at + key * (params.v_seq / 4u) + min(e, D4 - 1u)], e < D4);
+            let at = i / WIDTH4 * STRIDE + 4u * e;
+            kv_tile[at] = value.x;
+            kv_tile[at + 1u] = value.y;
+            kv_tile[at + 2u] = value.z;
+            kv_tile[at + 3u] = value.w;
+        }
+        // Each invocation that shares a query finds the same maximum and keeps its own part of the norm.
+        let keys = min(KEYS, params.kv_len - first);
+        var step_highest = highest;
+        for (var j = 0u; j < keys; j++) {
+            step_highest = max(step_highest, params.scale * s_tile[row * S_STRIDE + j]);
+        }
+        let shrink = exp(highest - step_highest);
+        highest = step_highest;
+        norm *= shrink;
+        for (var j = part; j < KEYS; j += PARTS) {
+            let score = select(LOWEST, params.scale * s_tile[row * S_STRIDE + j], j < keys);
+            let p = exp(score - highest);
+            norm += p;
+            p_tile[row * P_STRIDE + j] = f16(p);
+        }
+        workgroupBarrier();
+        //# for c in MATS_K
+        let p${c} = coopLoadT<coop_mat${SIZE}x${SIZE}<f16, A>>(&p_tile[sub * SIZE * P_STRIDE + ${c}u * SIZE], P_STRIDE);
+        //# end
+        //# for d in MATS_D
+        {
+            var mixed = coop_mat${SIZE}x${SIZE}<f32, C>();
+            //# for c in MATS_K
+            let v${c} = coopLoadT<coop_mat${SIZE}x${SIZE}<f16, B>>(&kv_tile[${c}u * SIZE * STRIDE + ${d}u * SIZE], STRIDE);
+            mixed = coopMultiplyAdd(p${c}, v${c}, mixed);
+            //# end
+            let value = mixed;
+            let at = sub * SIZE * S_STRIDE + ${d}u * SIZE;
+            coopStoreT(value, &s_tile[at], s_stride);
+        }
+        //# end
+        workgroupBarrier();
+        //# for e in O4
+        {
+            let at = row * S_STRIDE + 4u * min(${e}u * PARTS + part, WIDTH4 - 1u);
+            acc${e} = fma(acc${e}, vec4(shrink), vec4(s_tile[at], s_tile[at + 1u], s_tile[at + 2u], s_tile[at + 3u]));
+        }
+        //# end
+    }
+
+    // The scores' tile is free now: what each invocation summed, then the sum of those that share a query.
+    workgroupBarrier();
+    s_tile[row * S_STRIDE + part] = norm;
+    workgroupBarrier();
+    var total = 0.0;
+    for (var j = 0u; j < PARTS; j++) {
+        total += s_tile[row * S_STRIDE + j];
+    }
+    if first_query + row <= last_query {
+        let scale = params.post_scale / total;
+        let o_row = o_at + (first_query + row) * (params.o_seq / 4u);
+        //# for e in O4
+        if ${e}u * PARTS + part < D4 { o[o_row + ${e}u * PARTS + part] = vec4<f16>(acc${e} * scale); }
+        //# end
+    }
+}

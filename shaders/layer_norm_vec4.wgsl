@@ -1,0 +1,55 @@
+// y = (x − mean)/√(var + eps)·weight + bias within each group of len consecutive values, read once into registers.
+//
+// Shapes:   x [groups, len], weight [len], bias [len], y [groups, len]; E; len a multiple of 4, at most 256·VEC4S.
+// Bindings: 0 params; 1 x; 2 weight; 3 bias; 4 y.
+// Dispatch: one workgroup of 64 a group, counted along x, then y.
+// Constants in front of this text: VEC4S, vec4s that one invocation keeps.
+// Numerics: f32 whatever E is; mean first, then the variance about it (no cancellation); 64 running sums, then a tree.
+// CPU twin: src/ops/layer_norm.rs.
+
+struct Params {
+    groups: u32,
+    len: u32,
+    eps: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<E4>;
+@group(0) @binding(2) var<storage, read> weight: array<E4>;
+@group(0) @binding(3) var<storage, read> bias: array<E4>;
+@group(0) @binding(4) var<storage, read_write> y: array<E4>;
+
+@compute @workgroup_size(SIZE)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let which = linear_group(group, groups);
+    if which >= params.groups { // the same for the whole workgroup
+        return;
+    }
+    let len4 = params.len / 4u;
+    let first = which * len4;
+    // Invocations beyond the end repeat the last vec4 with a weight of 0.
+    var sum4 = vec4(0.0);
+    //# for i in VEC4S
+    let at${i} = min(lane + ${i}u * SIZE, len4 - 1u);
+    let there${i} = f32(lane + ${i}u * SIZE < len4);
+    let x${i} = vec4<f32>(x[first + at${i}]);
+    sum4 += there${i} * x${i};
+    //# end
+    let mean = total((sum4.x + sum4.y) + (sum4.z + sum4.w), lane) / f32(params.len);
+    var squares4 = vec4(0.0);
+    //# for i in VEC4S
+    let d${i} = there${i} * (x${i} - mean);
+    squares4 = fma(d${i}, d${i}, squares4);
+    //# end
+    let variance = total((squares4.x + squares4.y) + (squares4.z + squares4.w), lane) / f32(params.len);
+    let rstd = 1.0 / sqrt(variance + params.eps);
+    //# for i in VEC4S
+    if lane + ${i}u * SIZE < len4 {
+        y[first + at${i}] = E4(d${i} * rstd * vec4<f32>(weight[at${i}]) + vec4<f32>(bias[at${i}]));
+    }
+    //# end
+}

@@ -1,0 +1,89 @@
+// y = residual + gamma ⊙ act(x·W + bias), tiled through workgroup memory and registers: for GPUs.
+//
+// Shapes:   x [m, k], W [k, n] (transposed at upload), y [m, n] inside rows of ld; k, n, ld, y_col multiples of 4, m any.
+// Bindings: common/linear_vec4.wgsl.
+// Dispatch: LANES = LANES_X·LANES_Y invocations make a tile of LANES_Y·ROWS rows × LANES_X·COLS4 vec4 columns, each of them
+//           ROWS × COLS4; x: tiles of columns, y: tiles of rows.
+// Constants in front of this text: LANES, LANES_X, LANES_Y, ROWS, COLS4; K4, vec4s of k a step; X_LOADS and W_LOADS, vec4s
+//           of either tile that one invocation brings a step.
+// Numerics: f32 sums in order of k by fused multiply-add, whatever E is. Workgroup memory: 16·K4·(rows + columns) bytes.
+// CPU twin: src/ops/linear.rs.
+//
+// The next step's values travel to registers while this step is computed. Rows and columns beyond the edge repeat the
+// last one and are not stored; k beyond the edge counts as 0 in x.
+
+const TILE_ROWS: u32 = LANES_Y * ROWS;
+const TILE_COLS4: u32 = LANES_X * COLS4;
+
+var<workgroup> x_tile: array<vec4<f32>, TILE_ROWS * K4>;
+var<workgroup> w_tile: array<vec4<f32>, 4u * K4 * TILE_COLS4>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let k4 = params.k / 4u;
+    let n4 = params.n / 4u;
+    let first_row = group.y * TILE_ROWS;
+    let first_col4 = group.x * TILE_COLS4;
+    let lane_x = lane % LANES_X;
+    let lane_y = lane / LANES_X;
+
+    //# for i in X_LOADS
+    let x_step${i} = (lane + ${i}u * LANES) % K4;
+    let x_row${i} = (params.x_row + min(first_row + (lane + ${i}u * LANES) / K4, params.m - 1u)) * k4;
+    var x_next${i} = select(vec4(0.0), vec4<f32>(x[x_row${i} + min(x_step${i}, k4 - 1u)]), x_step${i} < k4);
+    //# end
+    //# for i in W_LOADS
+    let w_step${i} = (lane + ${i}u * LANES) / TILE_COLS4;
+    let w_col${i} = min(first_col4 + (lane + ${i}u * LANES) % TILE_COLS4, n4 - 1u);
+    var w_next${i} = vec4<f32>(weight[min(w_step${i}, params.k - 1u) * n4 + w_col${i}]);
+    //# end
+
+    //# for r in ROWS
+    //# for c in COLS4
+    var acc${r}_${c} = vec4(0.0);
+    //# end
+    //# end
+    for (var step = 0u; step < k4; step += K4) {
+        workgroupBarrier();
+        //# for i in X_LOADS
+        x_tile[lane + ${i}u * LANES] = x_next${i};
+        //# end
+        //# for i in W_LOADS
+        w_tile[lane + ${i}u * LANES] = w_next${i};
+        //# end
+        workgroupBarrier();
+        let next = step + K4;
+        if next < k4 {
+            //# for i in X_LOADS
+            let x_at${i} = next + x_step${i};
+            x_next${i} = select(vec4(0.0), vec4<f32>(x[x_row${i} + min(x_at${i}, k4 - 1u)]), x_at${i} < k4);
+            //# end
+            //# for i in W_LOADS
+            w_next${i} = vec4<f32>(weight[min(4u * next + w_step${i}, params.k - 1u) * n4 + w_col${i}]);
+            //# end
+        }
+        for (var i = 0u; i < K4; i++) {
+            //# for r in ROWS
+            let x${r} = x_tile[(${r}u * LANES_Y + lane_y) * K4 + i];
+            //# end
+            //# for k in 4
+            //# for c in COLS4
+            let w${k}_${c} = w_tile[(i * 4u + ${k}u) * TILE_COLS4 + ${c}u * LANES_X + lane_x];
+            //# for r in ROWS
+            acc${r}_${c} = fma(vec4(x${r}[${k}]), w${k}_${c}, acc${r}_${c});
+            //# end
+            //# end
+            //# end
+        }
+    }
+
+    //# for c in COLS4
+    let col${c} = first_col4 + ${c}u * LANES_X + lane_x;
+    if col${c} < n4 {
+        //# for r in ROWS
+        let row${r} = first_row + ${r}u * LANES_Y + lane_y;
+        if row${r} < params.m { store(row${r}, col${c}, acc${r}_${c}); }
+        //# end
+    }
+    //# end
+}

@@ -1,0 +1,174 @@
+//! Kernels for attention: which blocks of queries there are, and which come first for a shape.
+
+use super::shaders::AttentionParams;
+use super::{Capabilities, Dispatch, Matrices};
+use crate::gpu::wgsl::{Constants, value};
+use crate::ops::{Attention, Strides};
+
+#[derive(Clone, Copy)]
+enum Way {
+    /// A query per invocation, any head width; so many invocations.
+    Direct { lanes: u32 },
+    /// 8·rows queries through workgroup memory.
+    Tile { rows: u32 },
+    /// As many subgroups, each with a matrix's height of queries.
+    Matrix { subs: u32 },
+}
+
+/// Larger blocks first within a kind: they read keys and values less often.
+static KERNELS: [(&str, Way); 8] = [
+    ("attention_matrix_4", Way::Matrix { subs: 4 }),
+    ("attention_matrix_2", Way::Matrix { subs: 2 }),
+    ("attention_matrix_1", Way::Matrix { subs: 1 }),
+    ("attention_tile_32", Way::Tile { rows: 4 }),
+    ("attention_tile_16", Way::Tile { rows: 2 }),
+    ("attention_tile_8", Way::Tile { rows: 1 }),
+    ("attention_direct_8", Way::Direct { lanes: 8 }),
+    ("attention_direct_64", Way::Direct { lanes: 64 }),
+];
+
+/// Workgroups that keep a large GPU busy; with fewer, a smaller block is the better guess.
+const BUSY: usize = 132;
+/// Registers of the tiled kernel hold heads up to this width.
+const WIDEST_TILE: usize = 128;
+/// Registers of the matrix kernel hold heads up to this width.
+const WIDEST_MATRIX: usize = 256;
+
+impl Way {
+    /// The constants in front of the shader's text.
+    fn constants(self, head_dim: u32, matrices: Option<Matrices>) -> Constants {
+        let d4 = head_dim.div_ceil(4);
+        match (self, matrices) {
+            (Way::Direct { lanes }, _) => vec![("LANES", lanes), ("D4", d4)],
+            (Way::Tile { rows }, _) => vec![("D4", d4), ("ROWS", rows), ("COLS4", d4.div_ceil(8))],
+            (Way::Matrix { subs }, Some(Matrices { size, lanes: sub_lanes, .. })) => {
+                let (mats_d, parts) = (head_dim.div_ceil(size), sub_lanes / size);
+                vec![
+                    ("LANES", subs * sub_lanes),
+                    ("SUB_LANES", sub_lanes),
+                    ("SUBS", subs),
+                    ("SIZE", size),
+                    ("MATS_D", mats_d),
+                    ("MATS_K", 2),
+                    ("D4", d4),
+                    ("PARTS", parts),
+                    ("O4", (mats_d * size / 4).div_ceil(parts)),
+                ]
+            }
+            (Way::Matrix { .. }, None) => Vec::new(),
+        }
+    }
+
+    /// Queries of a workgroup.
+    fn queries(self, size: u32) -> u32 {
+        match self {
+            Way::Direct { lanes } => lanes,
+            Way::Tile { rows } => 8 * rows,
+            Way::Matrix { subs } => subs * size,
+        }
+    }
+
+    /// Bytes of workgroup memory.
+    fn memory(self, head_dim: u32, matrices: Option<Matrices>) -> u32 {
+        let constants = self.constants(head_dim, matrices);
+        match self {
+            Way::Direct { .. } => 0,
+            Way::Tile { .. } => tile_memory(&constants),
+            Way::Matrix { .. } => matrix_memory(&constants),
+        }
+    }
+}
+
+/// Workgroup memory of `attention`.
+pub fn tile_memory(constants: &Constants) -> u32 {
+    let (rows, d4) = (value(constants, "ROWS"), value(constants, "D4"));
+    16 * (8 * rows + 32) * (d4 + 1) + 1280 * rows
+}
+
+/// Workgroup memory of `attention_matrix`.
+pub fn matrix_memory(constants: &Constants) -> u32 {
+    let get = |name| value(constants, name);
+    let size = get("SIZE");
+    let (queries, keys, width) = (get("SUBS") * size, get("MATS_K") * size, get("MATS_D") * size);
+    2 * ((queries + keys) * (width + 8) + queries * (keys + 8)) + 4 * queries * (width.max(keys) + 4)
+}
+
+/// Whether everything lies at multiples of four elements.
+fn by_fours(op: &Attention) -> bool {
+    let strides = [op.q, op.k, op.v, op.o].map(|Strides { offset, outer, seq }| [offset, outer, seq]);
+    op.head_dim.is_multiple_of(4) && strides.as_flattened().iter().all(|stride| stride.is_multiple_of(4))
+}
+
+pub fn candidates(op: &Attention, capabilities: Capabilities) -> Vec<&'static str> {
+    let size = capabilities.matrices.map_or(0, |matrices| matrices.size);
+    let can = |way: Way| match way {
+        Way::Direct { lanes } => (lanes == 8) == capabilities.software,
+        Way::Tile { .. } => !capabilities.software && by_fours(op) && op.head_dim <= WIDEST_TILE,
+        Way::Matrix { subs } => {
+            let able = capabilities.matrices.is_some_and(|matrices| matrices.fixed || subs == 1);
+            able && !capabilities.software && by_fours(op) && op.head_dim <= WIDEST_MATRIX
+        }
+    };
+    let fits = |way: Way| way.memory(op.head_dim as u32, capabilities.matrices) <= capabilities.workgroup_memory;
+    let mut able: Vec<_> = KERNELS.iter().filter(|(_, way)| can(*way) && fits(*way)).collect();
+    able.sort_by_key(|(_, way)| {
+        let groups = op.q_len.div_ceil(way.queries(size) as usize) * op.heads * op.outer;
+        let kind = match way {
+            Way::Matrix { .. } => 0,
+            Way::Tile { .. } => 1,
+            Way::Direct { .. } => 2,
+        };
+        (kind, BUSY.saturating_sub(groups))
+    });
+    able.into_iter().map(|(name, _)| *name).collect()
+}
+
+pub fn dispatch(op: &Attention, kernel: &str, capabilities: Capabilities) -> Dispatch {
+    let way = KERNELS.iter().find(|(name, _)| *name == kernel).map_or(Way::Direct { lanes: 64 }, |(_, way)| *way);
+    let shader = match way {
+        Way::Direct { .. } => "attention_direct",
+        Way::Tile { .. } => "attention",
+        Way::Matrix { .. } => "attention_matrix",
+    };
+    let strides = |s: Strides| [s.offset as u32, s.outer as u32, s.seq as u32];
+    let ([q_offset, q_outer, q_seq], [k_offset, k_outer, k_seq]) = (strides(op.q), strides(op.k));
+    let ([v_offset, v_outer, v_seq], [o_offset, o_outer, o_seq]) = (strides(op.v), strides(op.o));
+    let params = AttentionParams {
+        head_dim: op.head_dim as u32,
+        q_len: op.q_len as u32,
+        kv_len: op.kv_len as u32,
+        scale: op.scale,
+        post_scale: op.post_scale,
+        q_offset,
+        q_outer,
+        q_seq,
+        k_offset,
+        k_outer,
+        k_seq,
+        v_offset,
+        v_outer,
+        v_seq,
+        o_offset,
+        o_outer,
+        o_seq,
+    };
+    let queries = way.queries(capabilities.matrices.map_or(0, |matrices| matrices.size));
+    let groups = [(op.q_len as u32).div_ceil(queries), op.heads as u32, op.outer as u32];
+    let mut dispatch = super::dispatch(shader, &params, groups);
+    dispatch.constants = way.constants(op.head_dim as u32, capabilities.matrices);
+    dispatch
+}
+
+/// Sets of constants a shader runs with: narrow, usual and odd heads.
+pub fn variants(shader: &str) -> Vec<Constants> {
+    let matrices = |size, lanes| Some(Matrices { size, lanes, fixed: true });
+    let of = |way: Way, d: u32| match (way, shader) {
+        (Way::Direct { .. }, "attention_direct") => vec![way.constants(d, None)],
+        (Way::Tile { .. }, "attention") if d <= WIDEST_TILE as u32 => vec![way.constants(d, None)],
+        (Way::Matrix { .. }, "attention_matrix") => {
+            [matrices(8, 8), matrices(8, 32), matrices(16, 32), matrices(16, 64)].map(|m| way.constants(d, m)).to_vec()
+        }
+        _ => Vec::new(),
+    };
+    KERNELS.iter().flat_map(|(_, way)| [12, 64, 80, 256].into_iter().flat_map(|d| of(*way, d))).collect()
+}

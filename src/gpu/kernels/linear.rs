@@ -1,0 +1,188 @@
+//! Kernels for products: which tiles there are, and which come first for a shape.
+
+use super::shaders::LinearParams;
+use super::{Capabilities, Dispatch, Matrices};
+use crate::gpu::wgsl::{Constants, value};
+use crate::ops::Linear;
+
+/// A kernel and the shape of its tile.
+struct Kernel {
+    name: &'static str,
+    way: Way,
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    /// Any size, 16×16.
+    Scalar,
+    /// 8·blocks rows × 32 columns in one subgroup of 8.
+    Subgroup { blocks: u32 },
+    /// lanes_y·rows × lanes_x·cols4 vec4s, through workgroup memory.
+    Tile { lanes_y: u32, lanes_x: u32, rows: u32, cols4: u32, k4: u32 },
+    /// Subgroups and matrices of each, down and across.
+    Matrix { subs: (u32, u32), mats: (u32, u32) },
+}
+
+const fn tile(name: &'static str, (lanes_y, lanes_x): (u32, u32), (rows, cols4): (u32, u32), k4: u32) -> Kernel {
+    Kernel { name, way: Way::Tile { lanes_y, lanes_x, rows, cols4, k4 } }
+}
+
+const fn matrix(name: &'static str, subs: (u32, u32), mats: (u32, u32)) -> Kernel {
+    Kernel { name, way: Way::Matrix { subs, mats } }
+}
+
+/// Larger tiles first within a kind: they read less per multiply-add, smaller ones fill a GPU with less work.
+static KERNELS: [Kernel; 12] = [
+    matrix("linear_matrix_8x8", (2, 2), (4, 4)),
+    matrix("linear_matrix_4x4", (2, 2), (2, 2)),
+    matrix("linear_matrix_4x4_alone", (1, 1), (4, 4)),
+    matrix("linear_matrix_2x4", (1, 2), (2, 2)),
+    matrix("linear_matrix_2x2", (1, 1), (2, 2)),
+    tile("linear_tile_128x128", (16, 16), (8, 2), 4),
+    tile("linear_tile_64x64", (8, 16), (8, 1), 4),
+    tile("linear_tile_32x64", (8, 16), (4, 1), 4),
+    tile("linear_tile_32x32", (8, 8), (4, 1), 4),
+    Kernel { name: "linear_subgroup_24", way: Way::Subgroup { blocks: 3 } },
+    Kernel { name: "linear_subgroup_16", way: Way::Subgroup { blocks: 2 } },
+    Kernel { name: "linear_scalar", way: Way::Scalar },
+];
+
+/// Workgroups that keep a large GPU busy; with fewer, a smaller tile is the better guess.
+const BUSY: u32 = 132;
+
+impl Way {
+    /// The constants in front of the shader's text.
+    fn constants(self, matrices: Option<Matrices>) -> Constants {
+        match (self, matrices) {
+            (Way::Subgroup { blocks }, _) => vec![("BLOCKS", blocks)],
+            (Way::Tile { lanes_y, lanes_x, rows, cols4, k4 }, _) => {
+                let lanes = lanes_y * lanes_x;
+                vec![
+                    ("LANES", lanes),
+                    ("LANES_X", lanes_x),
+                    ("LANES_Y", lanes_y),
+                    ("ROWS", rows),
+                    ("COLS4", cols4),
+                    ("K4", k4),
+                    ("X_LOADS", lanes_y * rows * k4 / lanes),
+                    ("W_LOADS", 4 * k4 * lanes_x * cols4 / lanes),
+                ]
+            }
+            (Way::Matrix { subs, mats }, Some(Matrices { size, lanes: sub_lanes, .. })) => {
+                let lanes = subs.0 * subs.1 * sub_lanes;
+                let step = 2 * size;
+                vec![
+                    ("LANES", lanes),
+                    ("SUB_LANES", sub_lanes),
+                    ("SUBS_Y", subs.0),
+                    ("SUBS_X", subs.1),
+                    ("MATS_Y", mats.0),
+                    ("MATS_X", mats.1),
+                    ("SIZE", size),
+                    ("STEP", step),
+                    ("STEPS", 2),
+                    ("X_LOADS", subs.0 * mats.0 * size * step / 4 / lanes),
+                    ("W_LOADS", subs.1 * mats.1 * size * step / 4 / lanes),
+                ]
+            }
+            (Way::Scalar, _) | (Way::Matrix { .. }, None) => Vec::new(),
+        }
+    }
+
+    /// Rows and columns of a workgroup's tile.
+    fn tile(self, size: u32) -> (u32, u32) {
+        match self {
+            Way::Scalar => (16, 16),
+            Way::Subgroup { blocks } => (8 * blocks, 32),
+            Way::Tile { lanes_y, lanes_x, rows, cols4, .. } => (lanes_y * rows, 4 * lanes_x * cols4),
+            Way::Matrix { subs, mats } => (subs.0 * mats.0 * size, subs.1 * mats.1 * size),
+        }
+    }
+
+    /// Bytes of workgroup memory.
+    fn memory(self, matrices: Option<Matrices>) -> u32 {
+        let constants = self.constants(matrices);
+        match self {
+            Way::Scalar | Way::Subgroup { .. } => 0,
+            Way::Tile { .. } => tile_memory(&constants),
+            Way::Matrix { .. } => matrix_memory(&constants),
+        }
+    }
+}
+
+/// Workgroup memory of `linear_tile`.
+pub fn tile_memory(constants: &Constants) -> u32 {
+    let get = |name| value(constants, name);
+    16 * get("K4") * (get("LANES_Y") * get("ROWS") + 4 * get("LANES_X") * get("COLS4"))
+}
+
+/// Workgroup memory of `linear_matrix`.
+pub fn matrix_memory(constants: &Constants) -> u32 {
+    let get = |name| value(constants, name);
+    let (size, step) = (get("SIZE"), get("STEP"));
+    let (rows, cols) = (get("SUBS_Y") * get("MATS_Y") * size, get("SUBS_X") * get("MATS_X") * size);
+    let sums = get("SUBS_Y") * get("SUBS_X") * size * (get("MATS_X") * size + 4);
+    2 * (rows * (step + 8) + step * (cols + 8)) + 4 * sums
+}
+
+pub fn candidates(op: &Linear, capabilities: Capabilities) -> Vec<&'static str> {
+    if [op.k, op.n, op.ld, op.y_col].iter().any(|size| size % 4 != 0) {
+        return vec!["linear_scalar"];
+    }
+    let size = capabilities.matrices.map_or(0, |matrices| matrices.size);
+    let can = |way: Way| match way {
+        Way::Scalar => false,
+        Way::Subgroup { .. } => capabilities.software,
+        Way::Tile { .. } => !capabilities.software,
+        Way::Matrix { subs, .. } => {
+            !capabilities.software && capabilities.matrices.is_some_and(|matrices| matrices.fixed || subs == (1, 1))
+        }
+    };
+    let able = KERNELS.iter().filter(|kernel| can(kernel.way));
+    let mut able: Vec<_> =
+        able.filter(|kernel| kernel.way.memory(capabilities.matrices) <= capabilities.workgroup_memory).collect();
+    // The largest tile that keeps the device busy, else the smallest; matrix cores before anything else.
+    able.sort_by_key(|kernel| {
+        let (rows, cols) = kernel.way.tile(size);
+        let groups = (op.m as u32).div_ceil(rows) * (op.n as u32).div_ceil(cols);
+        let idle = if groups >= BUSY || capabilities.software { 0 } else { BUSY - groups };
+        (!matches!(kernel.way, Way::Matrix { .. }), idle)
+    });
+    able.into_iter().map(|kernel| kernel.name).collect()
+}
+
+pub fn dispatch(op: &Linear, kernel: &str, capabilities: Capabilities) -> Dispatch {
+    let way = KERNELS.iter().find(|known| known.name == kernel).map_or(Way::Scalar, |known| known.way);
+    let (rows, cols) = way.tile(capabilities.matrices.map_or(0, |matrices| matrices.size));
+    let (down, across) = ((op.m as u32).div_ceil(rows), (op.n as u32).div_ceil(cols));
+    let (shader, groups) = match way {
+        Way::Scalar => ("linear_scalar", [across, down, 1]),
+        Way::Subgroup { .. } => ("linear_subgroup", [down, across, 1]),
+        Way::Tile { .. } => ("linear_tile", [across, down, 1]),
+        Way::Matrix { .. } => ("linear_matrix", [across, down, 1]),
+    };
+    let [m, n, k, x_row, y_row, y_col, ld] =
+        [op.m, op.n, op.k, op.x_row, op.y_row, op.y_col, op.ld].map(|value| value as u32);
+    let mut dispatch = super::dispatch(shader, &LinearParams { m, n, k, x_row, y_row, y_col, ld }, groups);
+    dispatch.constants = way.constants(capabilities.matrices);
+    dispatch.overrides = vec![
+        ("ACTIVATION", op.act as u32),
+        ("HAS_BIAS", u32::from(op.bias)),
+        ("HAS_GAMMA", u32::from(op.gamma)),
+        ("HAS_RESIDUAL", u32::from(op.residual)),
+    ];
+    dispatch
+}
+
+/// The sets of constants a shader runs with.
+pub fn variants(shader: &str) -> Vec<Constants> {
+    let matrices = |size, lanes| Some(Matrices { size, lanes, fixed: true });
+    let of = |way: Way| match (way, shader) {
+        (Way::Tile { .. }, "linear_tile") | (Way::Subgroup { .. }, "linear_subgroup") => vec![way.constants(None)],
+        (Way::Matrix { .. }, "linear_matrix") => {
+            [matrices(8, 8), matrices(8, 32), matrices(16, 32), matrices(16, 64)].map(|m| way.constants(m)).to_vec()
+        }
+        _ => Vec::new(),
+    };
+    KERNELS.iter().flat_map(|kernel| of(kernel.way)).collect()
+}

@@ -1,0 +1,165 @@
+//! Which shader runs an operation: its text, constants, parameters and workgroups.
+//!
+//! Shaders are whole WGSL files; what several share is put in front of them (`shaders/common/`). Sizes of register tiles
+//! are constants in front of the text, switches are pipeline overrides. Where several kernels can run an operation,
+//! [`candidates`] lists them, the best guess first; the tuner measures them on real GPUs.
+
+mod attention;
+mod linear;
+mod rows;
+mod shaders;
+
+use bytemuck::Pod;
+
+use super::adapter::{AdapterReport, Kernels};
+use super::wgsl::Constants;
+use crate::error::{Error, Result};
+use crate::graph::{Dtype, Precision};
+use crate::ops::Op;
+
+pub use shaders::{Needs, SHADERS, Shader};
+
+/// Cooperative matrices as kernels use them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Matrices {
+    /// Rows and columns of a matrix, 8 or 16; inputs f16, sums f32.
+    pub size: u32,
+    /// Invocations of a subgroup; the widest where they vary.
+    pub lanes: u32,
+    /// Whether subgroups are always as wide, so that several fit a workgroup.
+    pub fixed: bool,
+}
+
+/// What the choice of kernels depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Capabilities {
+    pub precision: Precision,
+    /// Kernels for software adapters, whose subgroups are always 8 wide: registers and broadcasts, no workgroup memory.
+    pub software: bool,
+    /// Matrix cores, where they are to be used.
+    pub matrices: Option<Matrices>,
+    /// Bytes of workgroup memory a kernel may take.
+    pub workgroup_memory: u32,
+}
+
+/// WebGPU's default limit, which the portable kernels keep to.
+const PORTABLE_MEMORY: u32 = 16_384;
+
+impl Capabilities {
+    /// Decides once per session which kernels an adapter may get.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the adapter lacks what the precision or the named kernels need.
+    pub fn new(report: &AdapterReport, kernels: Kernels, precision: Precision) -> Result<Self> {
+        let lacks = |reason: String| Err(Error::Device { adapter: report.name.clone(), reason });
+        if precision == Precision::F16 && !report.f16 {
+            return lacks("it has no 16-bit floats: use --precision f32".into());
+        }
+        let eights = report.subgroups == Some((8, 8));
+        let matrices = matrices(report).filter(|_| precision == Precision::F16);
+        match kernels {
+            Kernels::Software if !eights => {
+                return lacks(format!("the software kernels need subgroups of 8, it has {:?}", report.subgroups));
+            }
+            Kernels::Matrix if precision != Precision::F16 => {
+                return lacks("the matrix kernels compute in f16: add --precision f16".into());
+            }
+            Kernels::Matrix if matrices.is_none() => {
+                return lacks("it has no cooperative matrices of 8x8 or 16x16 from f16 to f32".into());
+            }
+            _ => {}
+        }
+        let software = kernels == Kernels::Software || (kernels == Kernels::Auto && eights && report.is_software());
+        let matrix = kernels == Kernels::Matrix || (kernels == Kernels::Auto && !report.is_software());
+        let workgroup_memory = match kernels {
+            Kernels::Portable => PORTABLE_MEMORY,
+            _ => report.workgroup_memory,
+        };
+        Ok(Capabilities { precision, software, matrices: matrices.filter(|_| matrix), workgroup_memory })
+    }
+}
+
+/// The largest square matrices from f16 to f32 an adapter has, of those WGSL can name.
+fn matrices(report: &AdapterReport) -> Option<Matrices> {
+    let (least, lanes) = report.subgroups?;
+    let fits = |size: u32| {
+        let wanted = (size, size, size, "f16", "f32");
+        let shapes = report.cooperative_matrix.iter();
+        lanes >= size && shapes.into_iter().any(|s| (s.m, s.n, s.k, s.inputs.as_str(), s.sums.as_str()) == wanted)
+    };
+    let size = [16, 8].into_iter().find(|&size| fits(size))?;
+    Some(Matrices { size, lanes, fixed: least == lanes })
+}
+
+/// One dispatch: everything but the buffers.
+#[derive(Debug)]
+pub(super) struct Dispatch {
+    /// Which of the candidates it is.
+    pub kernel: &'static str,
+    pub shader: &'static Shader,
+    pub precision: Precision,
+    pub constants: Constants,
+    pub overrides: Constants,
+    pub params: Vec<u8>,
+    pub groups: [u32; 3],
+}
+
+/// The kernels that can run an operation, the best guess for it first; empty where there is no choice.
+pub(super) fn candidates(op: &Op, capabilities: Capabilities) -> Vec<&'static str> {
+    match op {
+        Op::Linear(op) => linear::candidates(op, capabilities),
+        Op::Attention(op) => attention::candidates(op, capabilities),
+        _ => Vec::new(),
+    }
+}
+
+/// How an operation runs: by the kernel named, or by the first candidate.
+pub(super) fn select(op: &Op, kernel: Option<&'static str>, capabilities: Capabilities) -> Dispatch {
+    let kernel = kernel.or_else(|| candidates(op, capabilities).first().copied()).unwrap_or(op.name());
+    let mut dispatch = match op {
+        Op::Linear(op) => linear::dispatch(op, kernel, capabilities),
+        Op::Attention(op) => attention::dispatch(op, kernel, capabilities),
+        Op::LayerNorm(op) => rows::layer_norm(op),
+        Op::Unfold(op) => rows::unfold(op),
+        Op::Tokens(op) => rows::tokens(op),
+        Op::Pool(op) => rows::pool(op),
+        Op::Add(op) => rows::add(op),
+    };
+    (dispatch.kernel, dispatch.precision) = (kernel, capabilities.precision);
+    dispatch
+}
+
+/// Whether an operand is stored transposed on the device: the weights of linear layers are, `[k, n]` from `[n, k]`.
+pub(super) fn transposed(op: &Op, operand: usize) -> bool {
+    matches!(op, Op::Linear(_)) && operand == 1
+}
+
+/// What an operand is stored in: pixels come as they are, everything else has the session's precision.
+pub(super) fn stored(op: &Op, precision: Precision) -> Dtype {
+    match op {
+        Op::Unfold(_) => Dtype::F32,
+        _ => precision.into(),
+    }
+}
+
+fn dispatch<P: Pod>(name: &'static str, params: &P, groups: [u32; 3]) -> Dispatch {
+    Dispatch {
+        kernel: name,
+        shader: Shader::named(name),
+        precision: Precision::F32,
+        constants: Vec::new(),
+        overrides: Vec::new(),
+        params: bytemuck::bytes_of(params).to_vec(),
+        groups,
+    }
+}
+
+/// Workgroups of `size` for `count` items, counted along x, then y, each within the limit of 65,535.
+fn spread(count: usize, size: usize) -> [u32; 3] {
+    let groups = count.div_ceil(size).max(1) as u32;
+    let x = groups.min(65_535);
+    [x, groups.div_ceil(x), 1]
+}
+
+#[cfg(test)]
+mod tests;

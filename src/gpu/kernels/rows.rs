@@ -1,0 +1,49 @@
+//! The operations with one kernel each: a value or a row per invocation or workgroup.
+
+use super::shaders::{AddParams, LayerNormParams, PoolParams, TokensParams, UnfoldParams};
+use super::{Dispatch, dispatch, spread};
+use crate::ops::{Add, LayerNorm, PixelSource, Pool, Tokens, Unfold};
+
+/// Longest row that `layer_norm_vec4` keeps in registers: eight vec4s of 64 invocations.
+const LONGEST_IN_REGISTERS: usize = 4 * 8 * 64;
+
+pub fn layer_norm(op: &LayerNorm) -> Dispatch {
+    let params = LayerNormParams { groups: op.groups as u32, len: op.len as u32, eps: op.eps };
+    if op.len.is_multiple_of(4) && op.len <= LONGEST_IN_REGISTERS {
+        let mut dispatch = dispatch("layer_norm_vec4", &params, spread(op.groups, 1));
+        dispatch.constants = vec![("VEC4S", op.len.div_ceil(256) as u32)];
+        return dispatch;
+    }
+    dispatch("layer_norm", &params, spread(op.groups, 1))
+}
+
+pub fn unfold(op: &Unfold) -> Dispatch {
+    let (grid_h, grid_w) = op.grid();
+    let len = op.batch * grid_h * grid_w * op.chans * op.patch.0 * op.patch.1;
+    let [chans, height, width, ph, pw, grid_h, grid_w] =
+        [op.chans, op.size.0, op.size.1, op.patch.0, op.patch.1, grid_h, grid_w].map(|value| value as u32);
+    let name = match op.source {
+        PixelSource::Bytes => "unfold_bytes",
+        PixelSource::Planes => "unfold_planes",
+    };
+    dispatch(name, &UnfoldParams { len: len as u32, chans, height, width, ph, pw, grid_h, grid_w }, spread(len, 64))
+}
+
+pub fn tokens(op: &Tokens) -> Dispatch {
+    let len = op.batch * (op.prefix + op.patches) * op.width;
+    let [patches, width, prefix, pos_prefix] =
+        [op.patches, op.width, op.prefix, op.pos_prefix].map(|value| value as u32);
+    let params = TokensParams { len: len as u32, patches, width, prefix, pos_prefix, pos: u32::from(op.pos) };
+    dispatch("tokens", &params, spread(len, 64))
+}
+
+pub fn pool(op: &Pool) -> Dispatch {
+    let len = op.batch * op.width;
+    let (first, count) = op.range();
+    let [len_u, tokens, width, first, count] = [len, op.tokens, op.width, first, count].map(|value| value as u32);
+    dispatch("pool", &PoolParams { len: len_u, tokens, width, first, count }, spread(len, 64))
+}
+
+pub fn add(op: &Add) -> Dispatch {
+    dispatch("add", &AddParams { len: op.len as u32, scale: op.scale }, spread(op.len, 64))
+}

@@ -1,0 +1,200 @@
+//! Every shader of the crate, with what Rust assumes of its text.
+
+use std::sync::LazyLock;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{attention, linear};
+use crate::gpu::wgsl::{Constants, assemble};
+use crate::graph::Precision;
+
+/// A shader file and what its Rust side assumes of it; tests check that the text agrees.
+#[derive(Debug)]
+pub struct Shader {
+    /// File stem.
+    pub name: &'static str,
+    /// Shared snippets, then the file.
+    pub parts: &'static [&'static str],
+    /// Fields of its parameter struct, in order, each four bytes.
+    pub fields: &'static [&'static str],
+    /// Read-only storage bindings, from 1 on; the one after them is written.
+    pub inputs: u32,
+    /// Sets of constants it runs with, for validation.
+    pub variants: fn() -> Vec<Constants>,
+    /// Bytes of workgroup memory it takes with a set of constants.
+    pub memory: fn(&Constants) -> u32,
+    /// What it needs beyond WebGPU's core.
+    pub needs: Needs,
+    /// Invocations per workgroup; `None` where the constant `LANES` says.
+    pub workgroup: Option<u32>,
+}
+
+/// What a shader needs beyond WebGPU's core (and 16-bit floats, where it runs in that precision).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// Subgroup operations.
+    Subgroups,
+    /// Cooperative matrices; such a shader runs in f16 only.
+    Matrices,
+}
+
+impl Shader {
+    /// The shader called `name`; the name is one of this crate's own.
+    pub(super) fn named(name: &str) -> &'static Shader {
+        SHADERS.iter().find(|shader| shader.name == name).unwrap_or_else(|| unreachable!("no shader {name}"))
+    }
+
+    /// The whole WGSL text with `constants` in front.
+    #[must_use]
+    pub fn text(&self, precision: Precision, constants: &[(&'static str, u32)]) -> String {
+        let mut enables = Vec::new();
+        if precision == Precision::F16 {
+            enables.push("f16");
+        }
+        if self.needs == Needs::Matrices {
+            enables.push("wgpu_cooperative_matrix");
+        }
+        assemble(self.parts, &enables, precision, constants)
+    }
+
+    /// The precisions it runs in.
+    #[must_use]
+    pub fn precisions(&self) -> &'static [Precision] {
+        match self.needs {
+            Needs::Matrices => &[Precision::F16],
+            _ => &[Precision::F32, Precision::F16],
+        }
+    }
+}
+
+macro_rules! params {
+    ($name:ident { $($field:ident: $type:ty),* $(,)? }) => {
+        #[repr(C)]
+        #[derive(Clone, Copy, Pod, Zeroable)]
+        pub struct $name { $(pub $field: $type),* }
+        impl $name { const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*]; }
+    };
+}
+
+params!(LinearParams { m: u32, n: u32, k: u32, x_row: u32, y_row: u32, y_col: u32, ld: u32 });
+params!(LayerNormParams { groups: u32, len: u32, eps: f32 });
+params!(AttentionParams {
+    head_dim: u32,
+    q_len: u32,
+    kv_len: u32,
+    scale: f32,
+    post_scale: f32,
+    q_offset: u32,
+    q_outer: u32,
+    q_seq: u32,
+    k_offset: u32,
+    k_outer: u32,
+    k_seq: u32,
+    v_offset: u32,
+    v_outer: u32,
+    v_seq: u32,
+    o_offset: u32,
+    o_outer: u32,
+    o_seq: u32,
+});
+params!(UnfoldParams { len: u32, chans: u32, height: u32, width: u32, ph: u32, pw: u32, grid_h: u32, grid_w: u32 });
+params!(TokensParams { len: u32, patches: u32, width: u32, prefix: u32, pos_prefix: u32, pos: u32 });
+params!(PoolParams { len: u32, tokens: u32, width: u32, first: u32, count: u32 });
+params!(AddParams { len: u32, scale: f32 });
+
+macro_rules! wgsl {
+    ($path:literal) => {
+        include_str!(concat!("../../../shaders/", $path, ".wgsl"))
+    };
+}
+
+const ACTIVATION: &str = wgsl!("common/activation");
+const GROUPS: &str = wgsl!("common/linear_id");
+const LINEAR: &str = wgsl!("common/linear_params");
+const LINEAR_VEC4: &str = wgsl!("common/linear_vec4");
+const ATTENTION: &str = wgsl!("common/attention_params");
+const UNFOLD: &str = wgsl!("common/unfold_params");
+const TOTAL: &str = wgsl!("common/total");
+
+/// A shader of 64 invocations, without constants, that needs nothing beyond the core.
+const fn plain(
+    name: &'static str,
+    parts: &'static [&'static str],
+    fields: &'static [&'static str],
+    inputs: u32,
+) -> Shader {
+    let (variants, memory) = (|| vec![vec![]], |_: &Constants| 0);
+    Shader { name, parts, fields, inputs, variants, memory, needs: Needs::Nothing, workgroup: Some(64) }
+}
+
+/// Every shader of the crate.
+pub static SHADERS: LazyLock<Vec<Shader>> = LazyLock::new(|| {
+    vec![
+        Shader {
+            variants: || linear::variants("linear_tile"),
+            memory: linear::tile_memory,
+            workgroup: None,
+            ..plain("linear_tile", &[ACTIVATION, LINEAR, LINEAR_VEC4, wgsl!("linear_tile")], LinearParams::FIELDS, 5)
+        },
+        Shader {
+            variants: || linear::variants("linear_subgroup"),
+            needs: Needs::Subgroups,
+            workgroup: Some(8),
+            ..plain(
+                "linear_subgroup",
+                &[ACTIVATION, LINEAR, LINEAR_VEC4, wgsl!("linear_subgroup")],
+                LinearParams::FIELDS,
+                5,
+            )
+        },
+        Shader {
+            variants: || linear::variants("linear_matrix"),
+            memory: linear::matrix_memory,
+            needs: Needs::Matrices,
+            workgroup: None,
+            ..plain(
+                "linear_matrix",
+                &[ACTIVATION, LINEAR, LINEAR_VEC4, wgsl!("linear_matrix")],
+                LinearParams::FIELDS,
+                5,
+            )
+        },
+        Shader {
+            memory: |_| 2048,
+            ..plain("linear_scalar", &[ACTIVATION, LINEAR, wgsl!("linear_scalar")], LinearParams::FIELDS, 5)
+        },
+        Shader {
+            memory: |_| 256,
+            ..plain("layer_norm", &[GROUPS, TOTAL, wgsl!("layer_norm")], LayerNormParams::FIELDS, 3)
+        },
+        Shader {
+            memory: |_| 256,
+            variants: || vec![vec![("VEC4S", 1)], vec![("VEC4S", 3)]],
+            ..plain("layer_norm_vec4", &[GROUPS, TOTAL, wgsl!("layer_norm_vec4")], LayerNormParams::FIELDS, 3)
+        },
+        Shader {
+            variants: || attention::variants("attention_direct"),
+            workgroup: None,
+            ..plain("attention_direct", &[ATTENTION, wgsl!("attention_direct")], AttentionParams::FIELDS, 3)
+        },
+        Shader {
+            variants: || attention::variants("attention"),
+            memory: attention::tile_memory,
+            ..plain("attention", &[ATTENTION, wgsl!("attention")], AttentionParams::FIELDS, 3)
+        },
+        Shader {
+            variants: || attention::variants("attention_matrix"),
+            memory: attention::matrix_memory,
+            needs: Needs::Matrices,
+            workgroup: None,
+            ..plain("attention_matrix", &[ATTENTION, wgsl!("attention_matrix")], AttentionParams::FIELDS, 3)
+        },
+        plain("unfold_bytes", &[GROUPS, UNFOLD, wgsl!("unfold_bytes")], UnfoldParams::FIELDS, 2),
+        plain("unfold_planes", &[GROUPS, UNFOLD, wgsl!("unfold_planes")], UnfoldParams::FIELDS, 1),
+        plain("tokens", &[GROUPS, wgsl!("tokens")], TokensParams::FIELDS, 3),
+        plain("pool", &[GROUPS, wgsl!("pool")], PoolParams::FIELDS, 1),
+        plain("add", &[GROUPS, wgsl!("add")], AddParams::FIELDS, 2),
+    ]
+});

@@ -1,0 +1,76 @@
+//! The choice of kernels, without a device.
+
+use super::*;
+use crate::gpu::adapter::MatrixShape;
+use crate::ops::{Attention, Linear};
+
+fn report(kind: &'static str, subgroups: (u32, u32), matrix: Option<u32>) -> AdapterReport {
+    let shape = |size| MatrixShape { m: size, n: size, k: size, inputs: "f16".into(), sums: "f32".into() };
+    AdapterReport {
+        kind,
+        f16: true,
+        subgroups: Some(subgroups),
+        cooperative_matrix: matrix.map(shape).into_iter().collect(),
+        workgroup_memory: 49_152,
+        ..AdapterReport::named("test")
+    }
+}
+
+fn first(op: &Op, report: &AdapterReport, precision: Precision) -> &'static str {
+    candidates(op, Capabilities::new(report, Kernels::Auto, precision).unwrap())[0]
+}
+
+#[test]
+fn tiles_shrink_with_the_work_and_matrix_cores_need_f16() {
+    let nvidia = report("discrete", (32, 32), Some(16));
+    let op = |m| Op::Linear(Linear::new(m, 768, 768));
+    assert_eq!(first(&op(12_608), &nvidia, Precision::F16), "linear_matrix_8x8");
+    assert_eq!(first(&op(197), &nvidia, Precision::F16), "linear_matrix_2x2");
+    assert_eq!(first(&op(12_608), &nvidia, Precision::F32), "linear_tile_128x128");
+    assert_eq!(first(&op(197), &nvidia, Precision::F32), "linear_tile_32x32");
+    assert_eq!(first(&Op::Linear(Linear::new(1, 768, 10)), &nvidia, Precision::F16), "linear_scalar");
+    let attention = |batch| Op::Attention(Attention::packed(batch, 197, 12, 64, 0.125));
+    assert_eq!(first(&attention(64), &nvidia, Precision::F16), "attention_matrix_4");
+    assert_eq!(first(&attention(1), &nvidia, Precision::F32), "attention_tile_16");
+    // Where subgroups vary in width, no workgroup has two.
+    let amd = report("discrete", (32, 64), Some(16));
+    assert_eq!(first(&op(12_608), &amd, Precision::F16), "linear_matrix_4x4_alone");
+    assert_eq!(first(&attention(64), &amd, Precision::F16), "attention_matrix_1");
+}
+
+#[test]
+fn software_adapters_get_their_own_and_can_be_asked_for_others() {
+    let lavapipe = report("software", (8, 8), Some(8));
+    let op = Op::Linear(Linear::new(197, 768, 768));
+    assert_eq!(first(&op, &lavapipe, Precision::F16), "linear_subgroup_24");
+    let pinned = |kernels, precision| Capabilities::new(&lavapipe, kernels, precision);
+    assert!(candidates(&op, pinned(Kernels::Matrix, Precision::F16).unwrap())[0].starts_with("linear_matrix"));
+    assert!(candidates(&op, pinned(Kernels::Portable, Precision::F16).unwrap())[0].starts_with("linear_tile"));
+    assert!(pinned(Kernels::Matrix, Precision::F32).unwrap_err().to_string().contains("--precision f16"));
+}
+
+#[test]
+fn what_an_adapter_lacks_is_an_error_that_says_so() {
+    let mut plain = report("integrated", (16, 32), None);
+    let error =
+        |report: &AdapterReport, kernels| Capabilities::new(report, kernels, Precision::F16).unwrap_err().to_string();
+    assert!(error(&plain, Kernels::Matrix).contains("no cooperative matrices"));
+    assert!(error(&plain, Kernels::Software).contains("subgroups of 8"));
+    plain.f16 = false;
+    assert_eq!(error(&plain, Kernels::Auto), "test: it has no 16-bit floats: use --precision f32");
+}
+
+#[test]
+fn loads_share_a_tile_evenly() {
+    for (name, rows, cols) in [("linear_tile", "LANES_Y", "LANES_X"), ("linear_matrix", "SUBS_Y", "SUBS_X")] {
+        for constants in linear::variants(name) {
+            let get = |name: &str| constants.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+            let step4 = get("K4").or(get("STEP").map(|step| step / 4)).unwrap();
+            let mats = |name| get(name).map_or(1, |mats| mats * get("SIZE").unwrap());
+            let tile_rows = get(rows).unwrap() * get("ROWS").unwrap_or(mats("MATS_Y"));
+            let tile_cols4 = get(cols).unwrap() * get("COLS4").unwrap_or(mats("MATS_X") / 4);
+            assert_eq!(get("X_LOADS").unwrap() * get("LANES").unwrap(), tile_rows * step4, "{constants:?}");
+            assert_eq!(get("W_LOADS").unwrap() * get("LANES").unwrap(), 4 * step4 * tile_cols4, "{constants:?}");
+        }
+    }
+}
