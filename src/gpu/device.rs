@@ -143,30 +143,25 @@ impl Device {
         self.wait(signal).await
     }
 
-    /// Submits commands, then maps each of `buffers` whole and waits for all.
-    pub async fn submit_and_map(&self, commands: wgpu::CommandBuffer, buffers: &[&wgpu::Buffer]) -> Result<()> {
+    /// Submits commands and asks for each of `buffers` to be mapped whole; the signals say when.
+    pub fn submit_and_map(&self, commands: wgpu::CommandBuffer, buffers: &[wgpu::Buffer]) -> Vec<Signal> {
         let index = self.queue.submit([commands]);
-        let signals: Vec<Signal> = buffers
-            .iter()
-            .map(|buffer| {
-                let signal = Signal::default();
-                let done = signal.clone();
-                buffer
-                    .slice(..)
-                    .map_async(wgpu::MapMode::Read, move |result| done.set(result.map_err(|e| e.to_string())));
-                signal
-            })
-            .collect();
+        let map = |buffer: &wgpu::Buffer| {
+            let signal = Signal::default();
+            let done = signal.clone();
+            let mapped = move |result: Result<(), wgpu::BufferAsyncError>| done.set(result.map_err(|e| e.to_string()));
+            buffer.slice(..).map_async(wgpu::MapMode::Read, mapped);
+            signal
+        };
+        let signals: Vec<Signal> = buffers.iter().map(map).collect();
         for signal in &signals {
             self.poller.watch(index.clone(), Some(signal.clone()));
         }
-        for signal in signals {
-            self.wait(signal).await?;
-        }
-        Ok(())
+        signals
     }
 
-    async fn wait(&self, signal: Signal) -> Result<()> {
+    /// Waits for a signal; an error if it failed, or if the device did meanwhile.
+    pub async fn wait(&self, signal: Signal) -> Result<()> {
         let result = signal.await;
         self.check()?;
         result.map_err(|reason| self.error(reason))

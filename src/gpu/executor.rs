@@ -6,6 +6,8 @@ use super::adapter::{AdapterReport, DeviceRequest, Kernels, choose};
 use super::device::Device;
 use super::kernels::Capabilities;
 use super::prepare::{Lease, Prepared};
+use super::readback::ReadbackRing;
+use super::signal::Signal;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Precision};
@@ -20,8 +22,43 @@ pub struct GpuExecutor {
     pub(super) device: Device,
     report: AdapterReport,
     pub(super) capabilities: Capabilities,
-    /// A run leases everything it writes to; other runs wait.
-    lease: async_lock::Mutex<Lease>,
+    /// A run leases everything it writes to while it is handed over; the device then keeps the order.
+    pub(super) lease: async_lock::Mutex<Lease>,
+    /// Two turns: one run computes while the next is handed over.
+    under_way: Arc<async_lock::Semaphore>,
+}
+
+/// A run that was handed to the device. Dropping it gives up on its results, nothing else.
+pub struct Running {
+    graph: Arc<Graph>,
+    signals: Vec<Signal>,
+    readback: Vec<wgpu::Buffer>,
+    ring: ReadbackRing,
+    _turn: async_lock::SemaphoreGuardArc,
+}
+
+impl Running {
+    /// Waits for the results.
+    ///
+    /// # Errors
+    /// As [`GpuExecutor::run`].
+    pub async fn finish(self, gpu: &GpuExecutor) -> Result<Vec<Vec<f32>>> {
+        let Running { graph, signals, readback, ring, .. } = self;
+        for signal in signals {
+            gpu.device.wait(signal).await?;
+        }
+        let outputs = readback.iter().zip(&graph.outputs);
+        let results = outputs.map(|(buffer, (_, id))| {
+            let tensor = graph.tensor(*id);
+            gpu.device.take_mapped(buffer, tensor.len(), tensor.dtype)
+        });
+        let results = results.collect::<Result<Vec<_>>>()?;
+        ring.give_back(readback);
+        if graph.precision == Precision::F16 {
+            finite(&graph, &results)?;
+        }
+        Ok(results)
+    }
 }
 
 impl GpuExecutor {
@@ -39,7 +76,13 @@ impl GpuExecutor {
         let capabilities = Capabilities::new(&candidate.report, kernels, precision)?;
         let device = Device::open(&candidate, capabilities).await?;
         let lease = Lease::new(Weights::new(loader));
-        Ok(Some(GpuExecutor { device, report: candidate.report, capabilities, lease: async_lock::Mutex::new(lease) }))
+        Ok(Some(GpuExecutor {
+            device,
+            report: candidate.report,
+            capabilities,
+            lease: async_lock::Mutex::new(lease),
+            under_way: Arc::new(async_lock::Semaphore::new(2)),
+        }))
     }
 
     /// The adapter's name.
@@ -64,33 +107,29 @@ impl GpuExecutor {
     ///
     /// # Errors
     /// [`Error::Shape`] for a missing or wrong input; [`Error::OutOfMemory`], [`Error::Device`] and [`Error::DeviceLost`]
-    /// from the device.
+    /// from the device; [`Error::NotFinite`] if a result passed the range of f16.
     pub async fn run(&self, graph: &Arc<Graph>, inputs: &[(&str, Data<'_>)]) -> Result<Vec<Vec<f32>>> {
-        self.device.check()?;
-        let mut lease = self.lease.lock().await;
-        lease.begin();
-        let index = lease.prepared(&self.device, self.capabilities, graph).await?;
-        let (prepared, slots) = (&lease.plans[index], &lease.slots);
-        self.upload(prepared, inputs)?;
-        let last = self.encode(prepared, slots);
-        let buffers: Vec<_> = prepared.readback.iter().collect();
-        self.device.submit_and_map(last, &buffers).await?;
-        let outputs = buffers.iter().zip(&graph.outputs);
-        let results: Result<Vec<_>> = outputs
-            .map(|(buffer, (_, id))| {
-                let tensor = graph.tensor(*id);
-                self.device.take_mapped(buffer, tensor.len(), tensor.dtype)
-            })
-            .collect();
-        let results = results?;
-        lease.end();
-        if graph.precision == Precision::F16 {
-            finite(graph, &results)?;
-        }
-        Ok(results)
+        self.start(graph, inputs).await?.finish(self).await
     }
 
-    fn upload(&self, prepared: &Prepared, inputs: &[(&str, Data<'_>)]) -> Result<()> {
+    /// Hands a run to the device and returns while it computes; at most two are under way at a time.
+    ///
+    /// # Errors
+    /// As [`GpuExecutor::run`].
+    pub async fn start(&self, graph: &Arc<Graph>, inputs: &[(&str, Data<'_>)]) -> Result<Running> {
+        self.device.check()?;
+        let turn = self.under_way.acquire_arc().await;
+        let mut lease = self.lease.lock().await;
+        let index = lease.prepared(&self.device, self.capabilities, graph).await?;
+        let (prepared, slots) = (&lease.plans[index], &lease.slots);
+        let readback = prepared.readback.take(&self.device, graph).await?;
+        self.upload(prepared, inputs)?;
+        let last = self.encode(prepared, slots, &readback);
+        let signals = self.device.submit_and_map(last, &readback);
+        Ok(Running { graph: Arc::clone(graph), signals, readback, ring: prepared.readback.clone(), _turn: turn })
+    }
+
+    pub(super) fn upload(&self, prepared: &Prepared, inputs: &[(&str, Data<'_>)]) -> Result<()> {
         for (name, len, buffer) in &prepared.inputs {
             let Some((_, data)) = inputs.iter().find(|(given, _)| given == name) else {
                 return Err(Error::shape(name, "was not given"));
@@ -115,7 +154,7 @@ impl GpuExecutor {
     }
 
     /// Encodes every step, handing over all but the last commands, which end with the copies for reading back.
-    fn encode(&self, prepared: &Prepared, slots: &[wgpu::Buffer]) -> wgpu::CommandBuffer {
+    fn encode(&self, prepared: &Prepared, slots: &[wgpu::Buffer], readback: &[wgpu::Buffer]) -> wgpu::CommandBuffer {
         // Rough rates, on the slow side: they only decide where a long batch is cut.
         let flop_per_second = if self.report.is_software() { 2e9 } else { 5e11 };
         let budget = SUBMIT_SECONDS * flop_per_second;
@@ -127,18 +166,14 @@ impl GpuExecutor {
                 let mut flop = 0.0;
                 while let Some(step) = steps.next_if(|step| flop == 0.0 || flop + step.cost.flop <= budget) {
                     flop += step.cost.flop.max(1.0);
-                    pass.insert_debug_marker(&step.label);
-                    pass.set_pipeline(&step.pipeline);
-                    pass.set_bind_group(0, &step.bindings, &[]);
-                    let [x, y, z] = step.groups;
-                    pass.dispatch_workgroups(x, y, z);
+                    step.record(&mut pass);
                 }
             }
             if steps.peek().is_some() {
                 self.device.submit([encoder.finish()]);
                 continue;
             }
-            for ((_, id), readback) in prepared.graph.outputs.iter().zip(&prepared.readback) {
+            for ((_, id), readback) in prepared.graph.outputs.iter().zip(readback) {
                 if let Some(slot) = prepared.plan.slot(*id) {
                     encoder.copy_buffer_to_buffer(
                         &slots[slot],

@@ -6,11 +6,14 @@ mod device;
 mod executor;
 mod kernels;
 mod prepare;
+mod profile;
+mod readback;
 mod signal;
 mod single;
 mod weights;
 mod wgsl;
 
 pub use adapter::{AdapterReport, DeviceRequest, Kernels, MatrixShape, adapters, automatic};
-pub use executor::GpuExecutor;
+pub use executor::{GpuExecutor, Running};
 pub use kernels::{Needs, SHADERS, Shader};
+pub use profile::OpTime;

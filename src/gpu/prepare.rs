@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::device::Device;
 use super::kernels::{Capabilities, Dispatch, select, transposed};
+use super::readback::ReadbackRing;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Kind, Node, Plan, TensorId};
@@ -22,8 +23,6 @@ pub struct Lease {
     pub slots: Vec<wgpu::Buffer>,
     pub plans: VecDeque<Prepared>,
     stand_in: Option<wgpu::Buffer>,
-    /// Whether the last run came to its end; one that failed or was dropped halfway may leave buffers mapped.
-    ended: bool,
 }
 
 /// A graph with its buffers bound.
@@ -32,21 +31,33 @@ pub struct Prepared {
     pub plan: Plan,
     pub steps: Vec<Step>,
     pub inputs: Vec<(String, u64, wgpu::Buffer)>,
-    pub readback: Vec<wgpu::Buffer>,
+    pub readback: ReadbackRing,
 }
 
 /// One dispatch.
 pub struct Step {
     pub label: String,
+    pub kernel: &'static str,
     pub pipeline: wgpu::ComputePipeline,
     pub bindings: wgpu::BindGroup,
     pub groups: [u32; 3],
     pub cost: Cost,
 }
 
+impl Step {
+    /// Puts the dispatch into a pass.
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.insert_debug_marker(&self.label);
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bindings, &[]);
+        let [x, y, z] = self.groups;
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
 impl Lease {
     pub fn new(weights: Weights) -> Lease {
-        Lease { weights, slots: Vec::new(), plans: VecDeque::new(), stand_in: None, ended: true }
+        Lease { weights, slots: Vec::new(), plans: VecDeque::new(), stand_in: None }
     }
 
     /// The index of a graph's prepared plan, made if need be; the least recently used one makes room.
@@ -135,14 +146,14 @@ impl Lease {
             let bindings = device.bind(dispatch, entries);
             steps.push(Step {
                 label: node.label.clone(),
+                kernel: dispatch.kernel,
                 pipeline,
                 bindings,
                 groups: dispatch.groups,
                 cost: node.op.cost(graph.precision.bytes()),
             });
         }
-        let readback = graph.outputs.iter().map(|(_, id)| device.readback(graph.tensor(*id).bytes())).collect();
-        Ok(Prepared { graph: Arc::clone(graph), plan, steps, inputs, readback })
+        Ok(Prepared { graph: Arc::clone(graph), plan, steps, inputs, readback: ReadbackRing::default() })
     }
 
     /// Makes slot buffers at least as large as a plan's; bound plans are forgotten when one is replaced.
@@ -158,19 +169,6 @@ impl Lease {
                 }
             }
         }
-    }
-
-    /// Marks the start of a run; after one that did not end, buffers are made anew.
-    pub fn begin(&mut self) {
-        if !self.ended {
-            self.forget_slots();
-        }
-        self.ended = false;
-    }
-
-    /// Marks the end of a run.
-    pub fn end(&mut self) {
-        self.ended = true;
     }
 
     /// Drops buffers that may be invalid after an error, so that the next run makes them anew.

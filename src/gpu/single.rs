@@ -65,7 +65,9 @@ impl GpuExecutor {
             pass.dispatch_workgroups(x, y, z);
         }
         encoder.copy_buffer_to_buffer(&out, 0, &readback, 0, bytes);
-        self.device.submit_and_map(encoder.finish(), &[&readback]).await?;
+        for signal in self.device.submit_and_map(encoder.finish(), std::slice::from_ref(&readback)) {
+            self.device.wait(signal).await?;
+        }
         self.device.take_mapped(&readback, output.len(), precision.into())
     }
 

@@ -1,20 +1,23 @@
 //! A model on a device: what an app holds.
 
 mod classifier;
+mod output;
+mod run;
 
 pub use classifier::Classifier;
+pub use output::{Output, Outputs};
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::checkpoint::Checkpoint;
 use crate::cpu::CpuExecutor;
 use crate::error::{Error, Result};
 use crate::gpu::{DeviceRequest, GpuExecutor, Kernels, adapters, automatic};
-use crate::graph::{Graph, Plan, Precision};
+use crate::graph::Precision;
 use crate::labels::Prediction;
-use crate::model::{Head, Input, Request, build};
-use crate::ops::{Cost, Data};
+use crate::model::{Head, Input, Request};
+use crate::ops::Data;
 use crate::preprocess::{Image, Pixels};
 
 /// Where and how a session runs.
@@ -36,16 +39,6 @@ impl Default for SessionOptions {
     }
 }
 
-/// A graph with its plan.
-type Planned = (Arc<Graph>, Arc<Plan>);
-
-/// Token rows of one run: a dispatch has at most 65,535 workgroups a dimension, the smallest tile has 16 rows.
-const MAX_ROWS: usize = 65_535 * 16;
-/// Images of one run: attention takes a workgroup layer each.
-const MAX_IMAGES: usize = 65_535;
-/// Graphs kept per session; an app that changes its batch size at every call must not grow without end.
-const KEPT_GRAPHS: usize = 16;
-
 enum Backend {
     Cpu(CpuExecutor),
     Gpu(Box<GpuExecutor>),
@@ -60,39 +53,9 @@ pub struct Session {
     precision: Precision,
     table: Vec<f32>,
     note: Option<String>,
-    graphs: Mutex<HashMap<Request, Planned>>,
+    graphs: Mutex<HashMap<Request, run::Planned>>,
     /// Found at the first run: every later one needs it too.
     max_batch: OnceLock<usize>,
-}
-
-/// A named result, row-major.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Output {
-    /// `logits`, `pooled`, `last_hidden_state` or `hidden_states.i`.
-    pub name: String,
-    /// Its shape, batch first.
-    pub shape: Vec<usize>,
-    /// Its values.
-    pub values: Vec<f32>,
-}
-
-/// Results of one forward pass.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outputs(pub Vec<Output>);
-
-impl Outputs {
-    /// The result called `name`.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Output> {
-        self.0.iter().find(|output| output.name == name)
-    }
-
-    /// Values of the result called `name`, split by image.
-    fn rows(&self, name: &str) -> Result<Vec<Vec<f32>>> {
-        let output = self.get(name).ok_or_else(|| Error::shape(name, "the model does not give it"))?;
-        let row = output.values.len() / output.shape[0].max(1);
-        Ok(output.values.chunks_exact(row.max(1)).map(<[f32]>::to_vec).collect())
-    }
 }
 
 impl Session {
@@ -187,38 +150,6 @@ impl Session {
         Ok(busy.min(self.max_batch()?))
     }
 
-    /// The most images one run can take on this device; larger batches are split.
-    ///
-    /// # Errors
-    /// [`Error::Limit`] if not even one image fits.
-    pub fn max_batch(&self) -> Result<usize> {
-        if let Some(&known) = self.max_batch.get() {
-            return Ok(known);
-        }
-        let request = Request {
-            batch: 1,
-            input: Input::Planes,
-            last_hidden_state: false,
-            taps: false,
-            precision: self.precision,
-        };
-        let one = build(&self.checkpoint.config, request, u64::MAX)?;
-        let fitting = usize::try_from(self.limit() / one.largest_bytes().max(1)).unwrap_or(usize::MAX);
-        let dispatchable = (MAX_ROWS / self.checkpoint.config.tokens().max(1)).min(MAX_IMAGES);
-        Ok(*self.max_batch.get_or_init(|| fitting.min(dispatchable).max(1)))
-    }
-
-    /// Bytes of activations a run with this batch size takes, and FLOP and bytes moved.
-    ///
-    /// # Errors
-    /// [`Error::Limit`] names a tensor that can't be made to fit.
-    pub fn footprint(&self, batch: usize) -> Result<(u64, Cost)> {
-        let request =
-            Request { batch, input: Input::Bytes, last_hidden_state: false, taps: false, precision: self.precision };
-        let (graph, plan) = self.graph(request)?;
-        Ok((plan.peak_bytes(), graph.cost()))
-    }
-
     /// The `top_k` most probable classes of each image.
     ///
     /// # Errors
@@ -289,8 +220,7 @@ impl Session {
             let reason = format!("[B, {}, {h}, {w}] expected, {} values given", cfg.in_chans, pixel_values.len());
             return Err(Error::shape("pixel_values", reason));
         }
-        let request =
-            Request { batch: 0, input: Input::Planes, last_hidden_state: true, taps, precision: self.precision };
+        let request = Request { last_hidden_state: true, taps, ..self.request(Input::Planes) };
         self.batches(request, pixel_values.len() / image, |range| {
             vec![("pixel_values", Data::F32(&pixel_values[range.start * image..range.end * image]))]
         })
@@ -324,67 +254,12 @@ impl Session {
         if pixels.iter().any(|pixels| pixels.data.len() != 3 * h * w) {
             return Err(Error::shape("pixels", format!("every image must be {w}x{h}")));
         }
-        let request =
-            Request { batch: 0, input: Input::Bytes, last_hidden_state: false, taps: false, precision: self.precision };
         let outputs = self
-            .batches(request, pixels.len(), |range| {
+            .batches(self.request(Input::Bytes), pixels.len(), |range| {
                 let pixels = Data::U8(&bytes[range.start * image..range.end * image]);
                 vec![("pixels", pixels), ("normalize", Data::F32(&self.table))]
             })
             .await?;
         outputs.rows(name)
-    }
-
-    /// Runs `count` images in as few batches as the device allows and joins the results.
-    async fn batches<'a>(
-        &self,
-        request: Request,
-        count: usize,
-        inputs: impl Fn(std::ops::Range<usize>) -> Vec<(&'static str, Data<'a>)>,
-    ) -> Result<Outputs> {
-        let step = self.max_batch()?.min(count);
-        let mut joined: Vec<Output> = Vec::new();
-        for start in (0..count).step_by(step) {
-            let batch = step.min(count - start);
-            let (graph, plan) = self.graph(Request { batch, ..request })?;
-            let inputs = inputs(start..start + batch);
-            let results = match &self.backend {
-                Backend::Cpu(cpu) => cpu.run(&graph, &plan, &inputs)?,
-                Backend::Gpu(gpu) => gpu.run(&graph, &inputs).await?,
-            };
-            for (i, ((name, id), values)) in graph.outputs.iter().zip(results).enumerate() {
-                let shape = &graph.tensor(*id).shape;
-                match joined.get_mut(i) {
-                    Some(output) => {
-                        output.shape[0] += shape[0];
-                        output.values.extend(values);
-                    }
-                    None => joined.push(Output { name: name.clone(), shape: shape.clone(), values }),
-                }
-            }
-        }
-        Ok(Outputs(joined))
-    }
-
-    fn limit(&self) -> u64 {
-        match &self.backend {
-            Backend::Cpu(_) => u64::MAX,
-            Backend::Gpu(gpu) => gpu.max_tensor_bytes(),
-        }
-    }
-
-    fn graph(&self, request: Request) -> Result<Planned> {
-        let mut graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((graph, plan)) = graphs.get(&request) {
-            return Ok((Arc::clone(graph), Arc::clone(plan)));
-        }
-        let graph = build(&self.checkpoint.config, request, self.limit())?;
-        let plan = Plan::new(&graph, self.limit())?;
-        let made = (Arc::new(graph), Arc::new(plan));
-        if graphs.len() == KEPT_GRAPHS {
-            graphs.clear();
-        }
-        graphs.insert(request, (Arc::clone(&made.0), Arc::clone(&made.1)));
-        Ok(made)
     }
 }

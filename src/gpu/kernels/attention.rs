@@ -9,6 +9,8 @@ use crate::ops::{Attention, Strides};
 enum Way {
     /// A query per invocation, any head width; so many invocations.
     Direct { lanes: u32 },
+    /// 8·rows queries in one subgroup of 8.
+    Subgroup { rows: u32 },
     /// 8·rows queries through workgroup memory.
     Tile { rows: u32 },
     /// As many subgroups, each with a matrix's height of queries.
@@ -16,22 +18,26 @@ enum Way {
 }
 
 /// Larger blocks first within a kind: they read keys and values less often.
-static KERNELS: [(&str, Way); 8] = [
+static KERNELS: [(&str, Way); 10] = [
     ("attention_matrix_4", Way::Matrix { subs: 4 }),
     ("attention_matrix_2", Way::Matrix { subs: 2 }),
     ("attention_matrix_1", Way::Matrix { subs: 1 }),
     ("attention_tile_32", Way::Tile { rows: 4 }),
     ("attention_tile_16", Way::Tile { rows: 2 }),
     ("attention_tile_8", Way::Tile { rows: 1 }),
+    ("attention_subgroup_32", Way::Subgroup { rows: 4 }),
+    ("attention_subgroup_16", Way::Subgroup { rows: 2 }),
     ("attention_direct_8", Way::Direct { lanes: 8 }),
     ("attention_direct_64", Way::Direct { lanes: 64 }),
 ];
 
 /// Workgroups that keep a large GPU busy; with fewer, a smaller block is the better guess.
 const BUSY: usize = 132;
-/// Registers of the tiled kernel hold heads up to this width.
+/// Wider heads take software adapters long to compile when written out.
+const WIDEST_SUBGROUP: usize = 96;
+/// Subgroup of the tiled kernel hold heads up to this width.
 const WIDEST_TILE: usize = 128;
-/// Registers of the matrix kernel hold heads up to this width.
+/// Subgroup of the matrix kernel hold heads up to this width.
 const WIDEST_MATRIX: usize = 256;
 
 impl Way {
@@ -40,6 +46,7 @@ impl Way {
         let d4 = head_dim.div_ceil(4);
         match (self, matrices) {
             (Way::Direct { lanes }, _) => vec![("LANES", lanes), ("D4", d4)],
+            (Way::Subgroup { rows }, _) => vec![("D4", d4), ("ROWS", rows)],
             (Way::Tile { rows }, _) => vec![("D4", d4), ("ROWS", rows), ("COLS4", d4.div_ceil(8))],
             (Way::Matrix { subs }, Some(Matrices { size, lanes: sub_lanes, .. })) => {
                 let (mats_d, parts) = (head_dim.div_ceil(size), sub_lanes / size);
@@ -63,7 +70,7 @@ impl Way {
     fn queries(self, size: u32) -> u32 {
         match self {
             Way::Direct { lanes } => lanes,
-            Way::Tile { rows } => 8 * rows,
+            Way::Tile { rows } | Way::Subgroup { rows } => 8 * rows,
             Way::Matrix { subs } => subs * size,
         }
     }
@@ -72,7 +79,7 @@ impl Way {
     fn memory(self, head_dim: u32, matrices: Option<Matrices>) -> u32 {
         let constants = self.constants(head_dim, matrices);
         match self {
-            Way::Direct { .. } => 0,
+            Way::Direct { .. } | Way::Subgroup { .. } => 0,
             Way::Tile { .. } => tile_memory(&constants),
             Way::Matrix { .. } => matrix_memory(&constants),
         }
@@ -103,6 +110,7 @@ pub fn candidates(op: &Attention, capabilities: Capabilities) -> Vec<&'static st
     let size = capabilities.matrices.map_or(0, |matrices| matrices.size);
     let can = |way: Way| match way {
         Way::Direct { lanes } => (lanes == 8) == capabilities.software,
+        Way::Subgroup { .. } => capabilities.software && by_fours(op) && op.head_dim <= WIDEST_SUBGROUP,
         Way::Tile { .. } => !capabilities.software && by_fours(op) && op.head_dim <= WIDEST_TILE,
         Way::Matrix { subs } => {
             let able = capabilities.matrices.is_some_and(|matrices| matrices.fixed || subs == 1);
@@ -112,13 +120,15 @@ pub fn candidates(op: &Attention, capabilities: Capabilities) -> Vec<&'static st
     let fits = |way: Way| way.memory(op.head_dim as u32, capabilities.matrices) <= capabilities.workgroup_memory;
     let mut able: Vec<_> = KERNELS.iter().filter(|(_, way)| can(*way) && fits(*way)).collect();
     able.sort_by_key(|(_, way)| {
+        // Software adapters have few cores: there the larger block is always the better guess.
+        let busy = if capabilities.software { 0 } else { BUSY };
         let groups = op.q_len.div_ceil(way.queries(size) as usize) * op.heads * op.outer;
         let kind = match way {
             Way::Matrix { .. } => 0,
-            Way::Tile { .. } => 1,
+            Way::Tile { .. } | Way::Subgroup { .. } => 1,
             Way::Direct { .. } => 2,
         };
-        (kind, BUSY.saturating_sub(groups))
+        (kind, busy.saturating_sub(groups))
     });
     able.into_iter().map(|(name, _)| *name).collect()
 }
@@ -127,6 +137,7 @@ pub fn dispatch(op: &Attention, kernel: &str, capabilities: Capabilities) -> Dis
     let way = KERNELS.iter().find(|(name, _)| *name == kernel).map_or(Way::Direct { lanes: 64 }, |(_, way)| *way);
     let shader = match way {
         Way::Direct { .. } => "attention_direct",
+        Way::Subgroup { .. } => "attention_subgroup",
         Way::Tile { .. } => "attention",
         Way::Matrix { .. } => "attention_matrix",
     };
@@ -164,6 +175,7 @@ pub fn variants(shader: &str) -> Vec<Constants> {
     let matrices = |size, lanes| Some(Matrices { size, lanes, fixed: true });
     let of = |way: Way, d: u32| match (way, shader) {
         (Way::Direct { .. }, "attention_direct") => vec![way.constants(d, None)],
+        (Way::Subgroup { .. }, "attention_subgroup") if d <= WIDEST_SUBGROUP as u32 => vec![way.constants(d, None)],
         (Way::Tile { .. }, "attention") if d <= WIDEST_TILE as u32 => vec![way.constants(d, None)],
         (Way::Matrix { .. }, "attention_matrix") => {
             [matrices(8, 8), matrices(8, 32), matrices(16, 32), matrices(16, 64)].map(|m| way.constants(d, m)).to_vec()

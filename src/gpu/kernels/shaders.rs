@@ -180,6 +180,12 @@ pub static SHADERS: LazyLock<Vec<Shader>> = LazyLock::new(|| {
             ..plain("attention_direct", &[ATTENTION, wgsl!("attention_direct")], AttentionParams::FIELDS, 3)
         },
         Shader {
+            variants: || attention::variants("attention_subgroup"),
+            needs: Needs::Subgroups,
+            workgroup: Some(8),
+            ..plain("attention_subgroup", &[ATTENTION, wgsl!("attention_subgroup")], AttentionParams::FIELDS, 3)
+        },
+        Shader {
             variants: || attention::variants("attention"),
             memory: attention::tile_memory,
             ..plain("attention", &[ATTENTION, wgsl!("attention")], AttentionParams::FIELDS, 3)

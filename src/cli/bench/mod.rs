@@ -1,5 +1,7 @@
 //! `vit-gpu bench`: warm time per batch size on each device, after checking that devices agree.
 
+mod per_op;
+
 use std::io::{self, Write};
 use std::time::Instant;
 
@@ -12,6 +14,7 @@ use vit_gpu::model::random::HashedValues;
 use vit_gpu::preprocess::Pixels;
 use vit_gpu::session::Session;
 
+use self::per_op::{Kind, by_kind};
 use super::options::{Chatter, ModelOptions, Tuning, open};
 use super::{Ended, Outcome};
 
@@ -31,6 +34,9 @@ pub struct Args {
     /// What weights and activations are stored in: f32 or f16; the processor always computes in f32
     #[arg(long, default_value = "f32", value_name = "f32|f16")]
     precision: Precision,
+    /// Also show what each kind of operation takes, on devices with timestamps
+    #[arg(long)]
+    per_op: bool,
     /// text or JSON
     #[arg(long, short = 'f', value_enum, default_value = "text")]
     format: Format,
@@ -53,6 +59,7 @@ struct Measured {
     median_ms: f64,
     images_per_s: f64,
     gflop_per_s: f64,
+    per_op: Option<Vec<Kind>>,
 }
 
 pub fn run(args: &Args) -> Ended {
@@ -84,7 +91,11 @@ pub fn run(args: &Args) -> Ended {
             }
         }
         for &batch in &args.batch_size {
-            all.push(measure(&session, batch as usize, args.runs as usize)?);
+            let mut measured = measure(&session, batch as usize, args.runs as usize)?;
+            if args.per_op {
+                measured.per_op = session.profile(batch as usize)?.map(|times| by_kind(&times));
+            }
+            all.push(measured);
         }
     }
     let mut out = io::stdout().lock();
@@ -100,6 +111,7 @@ pub fn run(args: &Args) -> Ended {
                         "median_ms": m.median_ms,
                         "images_per_s": m.images_per_s,
                         "gflop_per_s": m.gflop_per_s,
+                        "per_op": m.per_op.as_ref().map(|kinds| kinds.iter().map(Kind::json).collect::<Vec<_>>()),
                     })
                 })
                 .collect();
@@ -113,11 +125,17 @@ pub fn run(args: &Args) -> Ended {
                 "device", "precision", "batch", "median ms", "images/s", "GFLOP/s"
             )?;
             for m in &all {
-                let Measured { device, precision, batch, median_ms, images_per_s, gflop_per_s } = m;
+                let Measured { device, precision, batch, median_ms, images_per_s, gflop_per_s, .. } = m;
                 writeln!(
                     out,
                     "{device:<40} {precision:>9} {batch:>6} {median_ms:>11.2} {images_per_s:>10.2} {gflop_per_s:>9.1}"
                 )?;
+            }
+            for m in &all {
+                if let Some(kinds) = &m.per_op {
+                    writeln!(out, "\n{} in {}, batch {}", m.device, m.precision, m.batch)?;
+                    per_op::print(&mut out, kinds)?;
+                }
             }
         }
     }
@@ -148,6 +166,7 @@ fn measure(session: &Session, batch: usize, runs: usize) -> Result<Measured, Err
         median_ms: 1e3 * median,
         images_per_s: batch as f64 / median,
         gflop_per_s: flop / median / 1e9,
+        per_op: None,
     })
 }
 

@@ -1,0 +1,86 @@
+//! Where the time goes, by kind of operation.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+use vit_gpu::gpu::OpTime;
+
+/// What all operations of one name (over all blocks) and kernel took.
+pub struct Kind {
+    label: String,
+    kernel: &'static str,
+    count: usize,
+    seconds: f64,
+    flop: f64,
+    bytes: f64,
+}
+
+impl Kind {
+    pub fn json(&self) -> Value {
+        json!({
+            "operation": self.label,
+            "kernel": self.kernel,
+            "count": self.count,
+            "ms": 1e3 * self.seconds,
+            "gflop_per_s": self.rate(self.flop),
+            "gb_per_s": self.rate(self.bytes),
+        })
+    }
+
+    /// In units of 10⁹ a second.
+    fn rate(&self, amount: f64) -> f64 {
+        if self.seconds > 0.0 { 1e-9 * amount / self.seconds } else { 0.0 }
+    }
+}
+
+/// Sums over blocks, the longest first.
+pub fn by_kind(times: &[OpTime]) -> Vec<Kind> {
+    let mut kinds: Vec<Kind> = Vec::new();
+    for OpTime { label, kernel, seconds, cost } in times {
+        let parts = label.split('.').map(|part| if part.parse::<usize>().is_ok() { "*" } else { part });
+        let label = parts.collect::<Vec<_>>().join(".");
+        let known = kinds.iter().position(|kind| kind.label == label && kind.kernel == *kernel);
+        let at = known.unwrap_or_else(|| {
+            kinds.push(Kind { label, kernel, count: 0, seconds: 0.0, flop: 0.0, bytes: 0.0 });
+            kinds.len() - 1
+        });
+        let kind = &mut kinds[at];
+        kind.count += 1;
+        kind.seconds += seconds;
+        kind.flop += cost.flop;
+        kind.bytes += cost.bytes;
+    }
+    kinds.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    kinds
+}
+
+/// One line a kind.
+pub fn print(out: &mut impl Write, kinds: &[Kind]) -> io::Result<()> {
+    writeln!(out, "  {:<22} {:<24} {:>5} {:>11} {:>9} {:>9}", "operation", "kernel", "count", "ms", "GFLOP/s", "GB/s")?;
+    for kind in kinds {
+        let Kind { label, kernel, count, seconds, flop, bytes } = kind;
+        let (ms, gflop, gb) = (1e3 * seconds, kind.rate(*flop), kind.rate(*bytes));
+        writeln!(out, "  {label:<22} {kernel:<24} {count:>5} {ms:>11.3} {gflop:>9.1} {gb:>9.1}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vit_gpu::ops::Cost;
+
+    #[test]
+    fn blocks_are_summed_and_sorted() {
+        let op = |label: &str, seconds| OpTime {
+            label: label.into(),
+            kernel: "k",
+            seconds,
+            cost: Cost { flop: 1e9, bytes: 2e9 },
+        };
+        let kinds = by_kind(&[op("blocks.0.attn.qkv", 1.0), op("tokens", 4.0), op("blocks.11.attn.qkv", 2.0)]);
+        let labels: Vec<_> = kinds.iter().map(|kind| (kind.label.as_str(), kind.count)).collect();
+        assert_eq!(labels, [("tokens", 1), ("blocks.*.attn.qkv", 2)]);
+        assert!((kinds[1].rate(kinds[1].flop) - 2.0 / 3.0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,31 @@
+//! Buffers that results are read from, kept for the next run.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::device::Device;
+use crate::error::Result;
+use crate::graph::Graph;
+
+/// Sets of buffers, one buffer per output of a graph, that no run uses at the moment. A run takes a set and gives it back
+/// when it has read its results; one that is dropped before takes its set with it.
+#[derive(Clone, Default)]
+pub struct ReadbackRing(Arc<Mutex<Vec<Vec<wgpu::Buffer>>>>);
+
+impl ReadbackRing {
+    /// A set that is free, or a new one.
+    pub async fn take(&self, device: &Device, graph: &Graph) -> Result<Vec<wgpu::Buffer>> {
+        let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match free {
+            Some(set) => Ok(set),
+            None => {
+                let make = || graph.outputs.iter().map(|(_, id)| device.readback(graph.tensor(*id).bytes())).collect();
+                device.scoped("results", make).await
+            }
+        }
+    }
+
+    /// Returns an unmapped set.
+    pub fn give_back(&self, set: Vec<wgpu::Buffer>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(set);
+    }
+}
