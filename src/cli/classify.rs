@@ -57,6 +57,7 @@ pub fn run(args: &Args) -> Ended {
         |input, result| printer.print(input, result),
     )?;
     printer.end()?;
+    args.run.chatter.tuning(&session);
     Ok(outcome)
 }
 

@@ -72,6 +72,7 @@ pub fn run(args: &Args) -> Ended {
             Ok(writeln!(out, "{object}")?)
         })?;
         out.flush()?;
+        args.run.chatter.tuning(&session);
         return Ok(outcome);
     }
 
@@ -85,6 +86,7 @@ pub fn run(args: &Args) -> Ended {
         write(path, format, &rows, width)?;
         args.run.chatter.say(&format!("{}: {} rows of {width}", path.display(), rows.len()));
     }
+    args.run.chatter.tuning(&session);
     Ok(outcome)
 }
 

@@ -40,6 +40,7 @@ pub fn run(args: &Args) -> Ended {
     for (name, shape, _) in tensors {
         args.run.chatter.detail(&format!("{name} {shape:?}"));
     }
+    args.run.chatter.tuning(&session);
     Ok(Outcome::Done)
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 
 use rayon::prelude::*;
 use vit_gpu::preprocess::{Image, Orient, Pixels};
@@ -87,7 +88,7 @@ fn walk(folder: &Path, inputs: &mut Vec<Input>) -> Result<()> {
 }
 
 /// Reads and preprocesses images in batches, runs `compute` on those that could be read, and hands every result or error
-/// to `report` in input order.
+/// to `report` in input order. The next batch is read while one is computed.
 pub fn run_batches<R>(
     session: &Session,
     inputs: &[Input],
@@ -101,34 +102,45 @@ pub fn run_batches<R>(
     };
     let progress = Progress::bar(inputs.len(), quiet);
     let mut outcome = Outcome::Done;
-    for inputs in inputs.chunks(batch) {
-        let read = |input: &Input| {
-            let image = input.read(orient)?;
-            session.preprocess(&image).map_err(|error| named(error, input))
-        };
-        let mut pixels = Vec::with_capacity(inputs.len());
-        let errors: Vec<Option<Error>> = inputs
-            .par_iter()
-            .map(read)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|read| read.map(|image| pixels.push(image)).err())
-            .collect();
-        let mut results = if pixels.is_empty() { Vec::new() } else { compute(&pixels)? }.into_iter();
-        for (input, error) in inputs.iter().zip(errors) {
-            let result = match error {
-                Some(error) => Err(error),
-                None => results.next().ok_or_else(|| Error::Usage("a result is missing".into())),
-            };
-            if let Err(error) = &result {
-                outcome = Outcome::InputFailed;
-                progress.suspend(|| eprintln!("error: {error}"));
+    std::thread::scope(|scope| {
+        let (sender, ready) = mpsc::sync_channel(1);
+        scope.spawn(move || {
+            for inputs in inputs.chunks(batch) {
+                // Nobody receives when the run has ended early.
+                if sender.send((inputs, read_all(session, inputs, orient))).is_err() {
+                    return;
+                }
             }
-            progress.suspend(|| report(input, result))?;
+        });
+        for (inputs, (pixels, errors)) in ready {
+            let mut results = if pixels.is_empty() { Vec::new() } else { compute(&pixels)? }.into_iter();
+            for (input, error) in inputs.iter().zip(errors) {
+                let result = match error {
+                    Some(error) => Err(error),
+                    None => results.next().ok_or_else(|| Error::Usage("a result is missing".into())),
+                };
+                if let Err(error) = &result {
+                    outcome = Outcome::InputFailed;
+                    progress.suspend(|| eprintln!("error: {error}"));
+                }
+                progress.suspend(|| report(input, result))?;
+            }
+            progress.advance(inputs.len());
         }
-        progress.advance(inputs.len());
-    }
-    Ok(outcome)
+        Ok(outcome)
+    })
+}
+
+/// The images that could be read, and for each input why it could not.
+fn read_all(session: &Session, inputs: &[Input], orient: Orient) -> (Vec<Pixels>, Vec<Option<Error>>) {
+    let read = |input: &Input| {
+        let image = input.read(orient)?;
+        session.preprocess(&image).map_err(|error| named(error, input))
+    };
+    let mut pixels = Vec::with_capacity(inputs.len());
+    let all: Vec<_> = inputs.par_iter().map(read).collect();
+    let errors = all.into_iter().map(|read| read.map(|image| pixels.push(image)).err()).collect();
+    (pixels, errors)
 }
 
 /// The same error under the image's own name.

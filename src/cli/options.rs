@@ -2,7 +2,7 @@
 
 use clap::Args;
 use vit_gpu::checkpoint::Checkpoint;
-use vit_gpu::gpu::{DeviceRequest, Kernels};
+use vit_gpu::gpu::{Choice, DeviceRequest, Kernels};
 use vit_gpu::graph::Precision;
 use vit_gpu::preprocess::Orient;
 use vit_gpu::session::{Session, SessionOptions};
@@ -98,6 +98,20 @@ impl RunOptions {
             self.chatter.detail(&format!("ignored tensors: {}", checkpoint.ignored.join(", ")));
         }
         Ok(session)
+    }
+}
+
+impl Chatter {
+    /// Which kernels were chosen by measurement, and which were left alone.
+    pub fn tuning(&self, session: &Session) {
+        let (chosen, dropped) = session.tuning();
+        for Choice { class, kernel, seconds } in chosen {
+            let how = seconds.map_or("remembered".to_owned(), |seconds| format!("{:.1} us", 1e6 * seconds));
+            self.detail(&format!("kernel for {class}: {kernel} ({how})"));
+        }
+        for (kernel, reason) in dropped {
+            self.say(&format!("the kernel {kernel} is not used on this device: {reason}"));
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::adapter::Candidate;
+use super::compiled::CompiledFile;
 use super::kernels::{Capabilities, Dispatch, Shader};
 use super::signal::{Poller, Signal};
 use super::wgsl::Constants;
@@ -22,6 +23,7 @@ pub struct Device {
     /// Why the device was lost, or an error no scope caught.
     trouble: Arc<Mutex<Option<Trouble>>>,
     pipelines: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
+    compiled: CompiledFile,
     layouts: Mutex<HashMap<u32, wgpu::BindGroupLayout>>,
 }
 
@@ -36,7 +38,7 @@ impl Device {
     pub async fn open(candidate: &Candidate, capabilities: Capabilities) -> Result<Device> {
         let name = candidate.report.name.clone();
         let fail = |reason: String| Error::Device { adapter: name.clone(), reason };
-        let mut wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let mut wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE;
         wanted.set(wgpu::Features::SHADER_F16, capabilities.precision == Precision::F16);
         wanted.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, capabilities.matrices.is_some());
         let available = candidate.adapter.limits();
@@ -77,8 +79,9 @@ impl Device {
         // Storage bindings can't pass what one u32 byte offset reaches.
         let max_binding =
             available.max_storage_buffer_binding_size.min(available.max_buffer_size).min(u64::from(u32::MAX) & !3);
+        let compiled = CompiledFile::open(&device, &candidate.report);
         let (pipelines, layouts) = (Mutex::default(), Mutex::default());
-        Ok(Device { device, queue, name, max_binding, poller, trouble, pipelines, layouts })
+        Ok(Device { device, queue, name, max_binding, poller, trouble, pipelines, compiled, layouts })
     }
 
     /// An error if the device was lost, or if something failed outside a scope.
@@ -191,6 +194,11 @@ impl Device {
         layouts.entry(inputs).or_insert_with(make).clone()
     }
 
+    /// Keeps what the driver compiled for the next start.
+    pub fn save_pipelines(&self) {
+        self.compiled.save();
+    }
+
     /// The compiled pipeline of a dispatch, made once.
     pub async fn pipeline(&self, dispatch: &Dispatch) -> Result<wgpu::ComputePipeline> {
         let key = (dispatch.shader.name, dispatch.constants.clone(), dispatch.overrides.clone());
@@ -201,6 +209,7 @@ impl Device {
         let name = dispatch.shader.name;
         let pipeline = self.scoped(&format!("shader {name}"), || self.compile(dispatch)).await?;
         self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).insert(key, pipeline.clone());
+        self.compiled.note_new();
         Ok(pipeline)
     }
 
@@ -224,7 +233,7 @@ impl Device {
                 // Every kernel writes its workgroup memory before it reads it.
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache: self.compiled.cache(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Runs graphs on one device: inputs up, prepared dispatches in few submits, results back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::adapter::{AdapterReport, DeviceRequest, Kernels, choose};
@@ -8,6 +9,7 @@ use super::kernels::Capabilities;
 use super::prepare::{Lease, Prepared};
 use super::readback::ReadbackRing;
 use super::signal::Signal;
+use super::tune::{Choice, Tuner};
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Precision};
@@ -75,7 +77,8 @@ impl GpuExecutor {
         let Some(candidate) = choose(request).await? else { return Ok(None) };
         let capabilities = Capabilities::new(&candidate.report, kernels, precision)?;
         let device = Device::open(&candidate, capabilities).await?;
-        let lease = Lease::new(Weights::new(loader));
+        let tuner = Tuner::new(&candidate.report, capabilities, kernels);
+        let lease = Lease::new(Weights::new(loader), tuner);
         Ok(Some(GpuExecutor {
             device,
             report: candidate.report,
@@ -95,6 +98,12 @@ impl GpuExecutor {
     #[must_use]
     pub fn report(&self) -> &AdapterReport {
         &self.report
+    }
+
+    /// Kernels chosen by measurement so far, and those left alone with the reason; both empty where the static table decides.
+    pub async fn tuning(&self) -> (Vec<Choice>, BTreeMap<String, String>) {
+        let lease = self.lease.lock().await;
+        (lease.tuner.log().to_vec(), lease.tuner.dropped().clone())
     }
 
     /// The largest tensor a graph for this device may hold, in bytes.

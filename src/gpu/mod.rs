@@ -2,6 +2,8 @@
 
 mod adapter;
 mod buffers;
+mod cache;
+mod compiled;
 mod device;
 mod executor;
 mod kernels;
@@ -10,6 +12,7 @@ mod profile;
 mod readback;
 mod signal;
 mod single;
+mod tune;
 mod weights;
 mod wgsl;
 
@@ -17,3 +20,4 @@ pub use adapter::{AdapterReport, DeviceRequest, Kernels, MatrixShape, adapters, 
 pub use executor::{GpuExecutor, Running};
 pub use kernels::{Needs, SHADERS, Shader};
 pub use profile::OpTime;
+pub use tune::Choice;

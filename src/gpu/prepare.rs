@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::device::Device;
 use super::kernels::{Capabilities, Dispatch, select, transposed};
 use super::readback::ReadbackRing;
+use super::tune::Tuner;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Kind, Node, Plan, TensorId};
@@ -19,6 +20,7 @@ const UNIFORM_ALIGN: usize = 256;
 /// Everything a run writes to.
 pub struct Lease {
     pub weights: Weights,
+    pub tuner: Tuner,
     /// One buffer per slot number, as large as the largest plan needs.
     pub slots: Vec<wgpu::Buffer>,
     pub plans: VecDeque<Prepared>,
@@ -56,8 +58,8 @@ impl Step {
 }
 
 impl Lease {
-    pub fn new(weights: Weights) -> Lease {
-        Lease { weights, slots: Vec::new(), plans: VecDeque::new(), stand_in: None }
+    pub fn new(weights: Weights, tuner: Tuner) -> Lease {
+        Lease { weights, tuner, slots: Vec::new(), plans: VecDeque::new(), stand_in: None }
     }
 
     /// The index of a graph's prepared plan, made if need be; the least recently used one makes room.
@@ -69,11 +71,16 @@ impl Lease {
         }
         let plan = Plan::new(graph, device.max_binding)?;
         self.weights.load(device, graph).await?;
-        let dispatches: Vec<Dispatch> = graph.nodes.iter().map(|node| select(&node.op, None, capabilities)).collect();
+        let mut dispatches: Vec<Dispatch> = Vec::with_capacity(graph.nodes.len());
+        for node in &graph.nodes {
+            let kernel = self.tuner.kernel(device, capabilities, &node.op).await?;
+            dispatches.push(select(&node.op, kernel, capabilities));
+        }
         let mut pipelines = Vec::with_capacity(dispatches.len());
         for dispatch in &dispatches {
             pipelines.push(device.pipeline(dispatch).await?);
         }
+        device.save_pipelines();
         let bound = device.scoped("activations", || self.bind_plan(device, graph, plan, &dispatches, pipelines)).await;
         let prepared = bound.and_then(|prepared| prepared).inspect_err(|_| self.forget_slots())?;
         if self.plans.len() == KEPT_PLANS {

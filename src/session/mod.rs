@@ -7,13 +7,13 @@ mod run;
 pub use classifier::Classifier;
 pub use output::{Output, Outputs};
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::checkpoint::Checkpoint;
 use crate::cpu::CpuExecutor;
 use crate::error::{Error, Result};
-use crate::gpu::{DeviceRequest, GpuExecutor, Kernels, adapters, automatic};
+use crate::gpu::{Choice, DeviceRequest, GpuExecutor, Kernels, adapters, automatic};
 use crate::graph::Precision;
 use crate::labels::Prediction;
 use crate::model::{Head, Input, Request};
@@ -124,6 +124,15 @@ impl Session {
     #[must_use]
     pub fn precision(&self) -> &'static str {
         self.precision.name()
+    }
+
+    /// GPU kernels chosen by measurement so far, and those left alone with the reason.
+    #[must_use]
+    pub fn tuning(&self) -> (Vec<Choice>, BTreeMap<String, String>) {
+        match &self.backend {
+            Backend::Cpu(_) => Default::default(),
+            Backend::Gpu(gpu) => pollster::block_on(gpu.tuning()),
+        }
     }
 
     /// Why the device is not the one a user would hope for, if so.

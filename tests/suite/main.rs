@@ -10,3 +10,4 @@ mod limits;
 mod models;
 mod ops;
 mod shaders;
+mod tuning;

@@ -97,6 +97,7 @@ pub fn run(args: &Args) -> Ended {
             }
             all.push(measured);
         }
+        args.chatter.tuning(&session);
     }
     let mut out = io::stdout().lock();
     match args.format {

@@ -106,6 +106,11 @@ fn by_fours(op: &Attention) -> bool {
     op.head_dim.is_multiple_of(4) && strides.as_flattened().iter().all(|stride| stride.is_multiple_of(4))
 }
 
+/// Every kernel's name.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    KERNELS.iter().map(|(name, _)| *name)
+}
+
 pub fn candidates(op: &Attention, capabilities: Capabilities) -> Vec<&'static str> {
     let size = capabilities.matrices.map_or(0, |matrices| matrices.size);
     let can = |way: Way| match way {

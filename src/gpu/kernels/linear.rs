@@ -125,6 +125,11 @@ pub fn matrix_memory(constants: &Constants) -> u32 {
     2 * (rows * (step + 8) + step * (cols + 8)) + 4 * sums
 }
 
+/// Every kernel's name.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    KERNELS.iter().map(|kernel| kernel.name)
+}
+
 pub fn candidates(op: &Linear, capabilities: Capabilities) -> Vec<&'static str> {
     if [op.k, op.n, op.ld, op.y_col].iter().any(|size| size % 4 != 0) {
         return vec!["linear_scalar"];

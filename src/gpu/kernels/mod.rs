@@ -40,6 +40,8 @@ pub(super) struct Capabilities {
     pub matrices: Option<Matrices>,
     /// Bytes of workgroup memory a kernel may take.
     pub workgroup_memory: u32,
+    /// A kernel that is made to compute something else, to see that checks notice.
+    pub broken: Option<&'static str>,
 }
 
 /// WebGPU's default limit, which the portable kernels keep to.
@@ -75,7 +77,13 @@ impl Capabilities {
             Kernels::Portable => PORTABLE_MEMORY,
             _ => report.workgroup_memory,
         };
-        Ok(Capabilities { precision, software, matrices: matrices.filter(|_| matrix), workgroup_memory })
+        Ok(Capabilities {
+            precision,
+            software,
+            matrices: matrices.filter(|_| matrix),
+            workgroup_memory,
+            broken: broken(),
+        })
     }
 }
 
@@ -126,7 +134,16 @@ pub(super) fn select(op: &Op, kernel: Option<&'static str>, capabilities: Capabi
         Op::Add(op) => rows::add(op),
     };
     (dispatch.kernel, dispatch.precision) = (kernel, capabilities.precision);
+    if capabilities.broken == Some(kernel) {
+        dispatch.groups = [1, 1, 1];
+    }
     dispatch
+}
+
+/// The kernel that `VIT_GPU_BREAK_KERNEL` names, for tests of the checks themselves: it computes only its first tile.
+fn broken() -> Option<&'static str> {
+    let name = std::env::var("VIT_GPU_BREAK_KERNEL").ok()?;
+    linear::names().chain(attention::names()).find(|known| *known == name)
 }
 
 /// Whether an operand is stored transposed on the device: the weights of linear layers are, `[k, n]` from `[n, k]`.

@@ -1,0 +1,187 @@
+//! Chooses among kernels by measuring them on the device, and only among those that match the reference there.
+//!
+//! Each distinct (operation, shape class) of a graph is tried once, before the first result; the choice is remembered on
+//! disk per adapter, driver and version of this crate. Software adapters, pinned kernels and `VIT_GPU_TUNE=off` take the
+//! first candidate of the static table. `VIT_GPU_TUNE=always` tries on software adapters too.
+
+mod store;
+mod trial;
+
+use std::collections::{BTreeMap, HashMap};
+
+use self::store::Store;
+use self::trial::Trial;
+use super::adapter::{AdapterReport, Kernels};
+use super::device::Device;
+use super::kernels::{Capabilities, candidates};
+use crate::error::{Error, Result};
+use crate::ops::{Attention, Linear, Op};
+
+/// What was chosen for a shape class, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    /// The operation and its shape class.
+    pub class: String,
+    /// The kernel.
+    pub kernel: String,
+    /// Seconds it took in the trial, whose size the class states; `None` where it was remembered.
+    pub seconds: Option<f64>,
+}
+
+/// The kernels chosen so far.
+pub struct Tuner {
+    on: bool,
+    chosen: HashMap<String, &'static str>,
+    log: Vec<Choice>,
+    store: Store,
+}
+
+impl Tuner {
+    pub fn new(report: &AdapterReport, capabilities: Capabilities, kernels: Kernels) -> Tuner {
+        let wish = std::env::var("VIT_GPU_TUNE").unwrap_or_default();
+        let on = match wish.as_str() {
+            "off" => false,
+            "always" => true,
+            _ => kernels == Kernels::Auto && !report.is_software(),
+        };
+        // What a kernel broken on purpose does is not worth remembering.
+        let remember = on && capabilities.broken.is_none();
+        let store = if remember { Store::open(report, capabilities) } else { Store::default() };
+        Tuner { on, chosen: HashMap::new(), log: Vec::new(), store }
+    }
+
+    /// The kernel to run an operation by; `None` for the static table's.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if no candidate gives the reference's numbers; errors of the device.
+    pub async fn kernel(
+        &mut self,
+        device: &Device,
+        capabilities: Capabilities,
+        op: &Op,
+    ) -> Result<Option<&'static str>> {
+        if !self.on {
+            return Ok(None);
+        }
+        let able = candidates(op, capabilities);
+        let (Some((class, op)), true) = (class(op), able.len() > 1) else { return Ok(None) };
+        if let Some(kernel) = self.chosen.get(&class) {
+            return Ok(Some(kernel));
+        }
+        let remembered = self.store.choice(&class).and_then(|name| able.iter().copied().find(|kernel| *kernel == name));
+        let (kernel, seconds) = match remembered {
+            Some(kernel) => (kernel, None),
+            None => match self.measure(device, capabilities, &class, &op, &able).await {
+                Ok((kernel, seconds)) => (kernel, Some(seconds)),
+                // Next to a large model there may be no room to try: its own tensors come first.
+                Err(Error::OutOfMemory { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            },
+        };
+        self.log.push(Choice { class: class.clone(), kernel: kernel.to_owned(), seconds });
+        self.chosen.insert(class, kernel);
+        Ok(Some(kernel))
+    }
+
+    /// Tries every candidate, drops those that fail or give other numbers, and takes the fastest.
+    async fn measure(
+        &mut self,
+        device: &Device,
+        capabilities: Capabilities,
+        class: &str,
+        op: &Op,
+        able: &[&'static str],
+    ) -> Result<(&'static str, f64)> {
+        let trial = Trial::new(device, capabilities, op).await?;
+        let mut right = Vec::new();
+        for &kernel in able {
+            if self.store.dropped().contains_key(kernel) {
+                continue;
+            }
+            // Should the device or the process die now, the next session leaves this kernel alone.
+            self.store.trying(Some(kernel));
+            match trial.check(kernel).await {
+                Ok(()) => right.push((kernel, f64::INFINITY)),
+                Err(error @ (Error::DeviceLost { .. } | Error::OutOfMemory { .. })) => {
+                    if matches!(error, Error::OutOfMemory { .. }) {
+                        self.store.trying(None);
+                    }
+                    return Err(error);
+                }
+                Err(Error::Shape { reason, .. } | Error::Device { reason, .. }) => {
+                    self.store.drop_kernel(kernel, &reason);
+                }
+                Err(error) => self.store.drop_kernel(kernel, &error.to_string()),
+            }
+            self.store.trying(None);
+        }
+        // Rounds over all candidates, so that a change of clocks meets them all; the least time of each counts.
+        for _ in 0..3 {
+            for (kernel, best) in &mut right {
+                *best = best.min(trial.seconds(kernel).await?);
+            }
+        }
+        let fastest = right.into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
+        let Some((kernel, seconds)) = fastest else {
+            let reasons: Vec<_> = self.store.dropped().iter().map(|(kernel, why)| format!("{kernel}: {why}")).collect();
+            return Err(device.error(format!("no kernel gives the right numbers for {class} ({})", reasons.join("; "))));
+        };
+        self.store.choose(class, kernel);
+        Ok((kernel, seconds))
+    }
+
+    /// What was chosen, in the order it was needed.
+    pub fn log(&self) -> &[Choice] {
+        &self.log
+    }
+
+    /// Kernels that are left alone on this adapter, and why.
+    pub fn dropped(&self) -> &BTreeMap<String, String> {
+        self.store.dropped()
+    }
+}
+
+/// Rows of a trial at most: enough to fill any GPU, small enough to be quick.
+const TRIAL_ROWS: usize = 4096;
+/// Sequences times heads of a trial at most.
+const TRIAL_HEADS: usize = 768;
+
+/// The shape class of an operation, and the operation that stands for it in the trial.
+fn class(op: &Op) -> Option<(String, Op)> {
+    match op {
+        Op::Linear(op) => {
+            let m = op.m.next_power_of_two().min(TRIAL_ROWS);
+            let parts = [(op.bias, "bias"), (op.gamma, "gamma"), (op.residual, "residual")];
+            let epilogue: String =
+                parts.iter().filter(|(there, _)| *there).map(|(_, name)| format!(" {name}")).collect();
+            let class = format!("linear m<={m} k={} n={} {:?}{epilogue}", op.k, op.n, op.act);
+            // As many rows as this graph has, unless that is too many: 197 of 256 leave other edges than 256.
+            let (x_row, y_row, y_col, ld) = (0, 0, 0, op.n);
+            Some((class, Op::Linear(Linear { m: op.m.min(TRIAL_ROWS), x_row, y_row, y_col, ld, ..op.clone() })))
+        }
+        Op::Attention(op) => {
+            let outer = op.outer.min((TRIAL_HEADS / op.heads).max(1));
+            let heads = (outer * op.heads).next_power_of_two();
+            let class = format!("attention heads<={heads} q={} kv={} d={}", op.q_len, op.kv_len, op.head_dim);
+            Some((class, Op::Attention(Attention { outer, ..op.clone() })))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_join_what_runs_alike() {
+        let linear = |m| class(&Op::Linear(Linear { bias: true, ..Linear::new(m, 768, 3072) })).unwrap();
+        assert_eq!(linear(197).0, "linear m<=256 k=768 n=3072 None bias");
+        assert_eq!(linear(197).0, linear(256).0);
+        assert_eq!(linear(12_608).0, linear(50_432).0);
+        assert!(matches!(linear(50_432).1, Op::Linear(Linear { m: 4096, .. })));
+        let attention = |batch| class(&Op::Attention(Attention::packed(batch, 197, 12, 64, 0.125))).unwrap();
+        assert_eq!(attention(1).0, "attention heads<=16 q=197 kv=197 d=64");
+        assert_eq!(attention(64).0, attention(256).0);
+    }
+}
