@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use clap::ValueEnum;
 use serde_json::json;
 use vit_gpu::gpu::{AdapterReport, adapters, automatic};
 
+use super::options::Format;
 use super::{Ended, Outcome};
 
 #[derive(clap::Args)]
@@ -13,12 +13,6 @@ pub struct Args {
     /// text or JSON
     #[arg(long, short = 'f', value_enum, default_value = "text")]
     format: Format,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 pub fn run(args: &Args) -> Ended {

@@ -10,6 +10,7 @@ mod inputs;
 mod options;
 mod preprocess;
 mod progress;
+mod verify;
 
 use std::io;
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum Command {
     Devices(devices::Args),
     /// Show a model's family, configuration and layers
     Info(info::Args),
+    /// Compare a GPU with the processor, layer by layer, in every precision and with all kernels it has
+    Verify(verify::Args),
     /// Measure throughput per batch size
     Bench(bench::Args),
 }
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Preprocess(args) => preprocess::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match ended {

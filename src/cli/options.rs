@@ -1,6 +1,6 @@
 //! Options that several commands share.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use vit_gpu::checkpoint::Checkpoint;
 use vit_gpu::gpu::{Choice, DeviceRequest, Kernels};
 use vit_gpu::graph::Precision;
@@ -139,6 +139,13 @@ impl ImageOptions {
     pub fn orient(&self) -> Orient {
         if self.no_exif { Orient::AsStored } else { Orient::Exif }
     }
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
 }
 
 /// `N` or `auto`.

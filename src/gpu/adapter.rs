@@ -53,6 +53,19 @@ pub enum Kernels {
     Matrix,
 }
 
+impl Kernels {
+    /// What `--kernels` calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Kernels::Auto => "auto",
+            Kernels::Portable => "portable",
+            Kernels::Software => "software",
+            Kernels::Matrix => "matrix",
+        }
+    }
+}
+
 impl std::str::FromStr for Kernels {
     type Err = Error;
 

@@ -5,7 +5,6 @@ mod per_op;
 use std::io::{self, Write};
 use std::time::Instant;
 
-use clap::ValueEnum;
 use serde_json::json;
 use vit_gpu::Error;
 use vit_gpu::gpu::DeviceRequest;
@@ -15,7 +14,7 @@ use vit_gpu::preprocess::Pixels;
 use vit_gpu::session::Session;
 
 use self::per_op::{Kind, by_kind};
-use super::options::{Chatter, ModelOptions, Tuning, open};
+use super::options::{Chatter, Format, ModelOptions, Tuning, open};
 use super::{Ended, Outcome};
 
 #[derive(clap::Args)]
@@ -44,12 +43,6 @@ pub struct Args {
     tuning: Tuning,
     #[command(flatten)]
     chatter: Chatter,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 struct Measured {

@@ -1,0 +1,293 @@
+//! `vit-gpu verify`: every precision and every family of kernels the device offers, layer by layer against the processor.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+use vit_gpu::Error;
+use vit_gpu::checkpoint::Checkpoint;
+use vit_gpu::gpu::{DeviceRequest, Kernels};
+use vit_gpu::graph::Precision;
+use vit_gpu::model::random::HashedValues;
+use vit_gpu::session::{Outputs, Session, SessionOptions};
+
+use super::inputs::expand;
+use super::options::{Chatter, Format, ImageOptions, ModelOptions};
+use super::progress::Progress;
+use super::{Ended, Outcome};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Images or folders to run; made-up pixels without any
+    #[arg(value_name = "IMAGE|DIR")]
+    images: Vec<String>,
+    #[command(flatten)]
+    model: ModelOptions,
+    /// gpu, or an adapter's index or part of its name (see `vit-gpu devices`)
+    #[arg(long, short = 'd', default_value = "gpu")]
+    device: DeviceRequest,
+    /// Only this precision [default: all that the device has]
+    #[arg(long, value_name = "f32|f16")]
+    precision: Option<Precision>,
+    /// Only these kernels [default: all that the device can run]
+    #[arg(long, value_name = "NAME")]
+    kernels: Option<Kernels>,
+    /// Images run at once
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: u32,
+    /// text or JSON
+    #[arg(long, short = 'f', value_enum, default_value = "text")]
+    format: Format,
+    #[command(flatten)]
+    image: ImageOptions,
+    #[command(flatten)]
+    chatter: Chatter,
+}
+
+/// f32 results may differ by this, plus as much of the reference's value.
+const F32_TOLERANCE: f64 = 1e-4;
+/// f16 results, each as one vector, may be as far from the reference's, relative to its length.
+const F16_DISTANCE: f64 = 1e-2;
+
+pub fn run(args: &Args) -> Ended {
+    if args.device == DeviceRequest::Cpu {
+        return Err(Error::Usage("verify compares a GPU with the processor: --device must name a GPU".into()).into());
+    }
+    let checkpoint = args.model.open()?;
+    let reference = open(&checkpoint, &DeviceRequest::Cpu, Precision::F32, Kernels::Auto)?;
+    let planes = inputs(args, &reference)?;
+    let image = planes.len() / count(&planes, &reference);
+    let batches: Vec<&[f32]> = planes.chunks(image * args.batch_size as usize).collect();
+
+    let mut runs: Vec<Run> = Vec::new();
+    for (precision, kernels) in offered(args, &checkpoint)? {
+        let session = open(&checkpoint, &args.device, precision, kernels)?;
+        runs.push(Run::new(session.device(), precision, kernels));
+    }
+    let progress = Progress::bar(batches.len() * runs.len(), args.chatter.quiet);
+    // One session at a time: several copies of a large model may not fit.
+    let wanted = batches.iter().map(|batch| reference.forward(batch, true)).collect::<Result<Vec<_>, _>>()?;
+    for run in &mut runs {
+        let session = open(&checkpoint, &args.device, run.precision, run.kernels)?;
+        for (i, (batch, want)) in batches.iter().zip(&wanted).enumerate() {
+            match session.forward(batch, true) {
+                Ok(got) => {
+                    run.stable &= i > 0 || session.forward(batch, true)? == got;
+                    run.add(&got, want);
+                }
+                // Values beyond the range of f16 are a finding, not the end.
+                Err(error @ Error::NotFinite { .. }) => run.failure = Some(error.to_string()),
+                Err(error) => return Err(error.into()),
+            }
+            progress.advance(1);
+        }
+        args.chatter.tuning(&session);
+    }
+    drop(progress);
+    let images = planes.len() / image;
+    let mut out = io::stdout().lock();
+    match args.format {
+        Format::Json => {
+            let list: Vec<_> = runs.iter().map(|run| run.json(images)).collect();
+            let device = runs.first().map(|run| run.device.as_str());
+            let ok = runs.iter().all(Run::ok);
+            let all = json!({"model": checkpoint.name, "device": device, "images": images, "ok": ok, "runs": list});
+            writeln!(out, "{all:#}")?;
+        }
+        Format::Text => runs.iter().try_for_each(|run| run.print(&mut out, images))?,
+    }
+    Ok(if runs.iter().all(Run::ok) { Outcome::Done } else { Outcome::InputFailed })
+}
+
+fn open(
+    checkpoint: &Checkpoint,
+    device: &DeviceRequest,
+    precision: Precision,
+    kernels: Kernels,
+) -> Result<Session, Error> {
+    Session::new(checkpoint.clone(), &SessionOptions { device: device.clone(), precision, kernels, threads: 0 })
+}
+
+/// Precisions and kernels to run: those asked for, or those the device has.
+fn offered(args: &Args, checkpoint: &Checkpoint) -> Result<Vec<(Precision, Kernels)>, Error> {
+    let precisions = args.precision.map_or(vec![Precision::F32, Precision::F16], |one| vec![one]);
+    let kernels = args
+        .kernels
+        .map_or(vec![Kernels::Auto, Kernels::Portable, Kernels::Software, Kernels::Matrix], |one| vec![one]);
+    let mut able = Vec::new();
+    let mut refused = None;
+    for precision in precisions {
+        for &kernels in &kernels {
+            match open(checkpoint, &args.device, precision, kernels) {
+                Ok(_) => able.push((precision, kernels)),
+                Err(error @ Error::Device { .. }) => refused = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    match (able.is_empty(), refused) {
+        (true, Some(error)) => Err(error),
+        _ => Ok(able),
+    }
+}
+
+/// Normalised planes of every image, or made-up ones.
+fn inputs(args: &Args, session: &Session) -> Result<Vec<f32>, Error> {
+    let cfg = &session.checkpoint().config;
+    if args.images.is_empty() {
+        let values = HashedValues::new("verify", 0);
+        return Ok((0..2 * cfg.in_chans * cfg.img_size.0 * cfg.img_size.1).map(|i| values.get(i)).collect());
+    }
+    let table = session.checkpoint().transform.table();
+    let mut planes = Vec::new();
+    for input in expand(&args.images)? {
+        let pixels = session.preprocess(&input.read(args.image.orient())?)?;
+        planes.extend(pixels.planes(&table));
+    }
+    Ok(planes)
+}
+
+fn count(planes: &[f32], session: &Session) -> usize {
+    let cfg = &session.checkpoint().config;
+    planes.len() / (cfg.in_chans * cfg.img_size.0 * cfg.img_size.1)
+}
+
+/// How far one output is from the reference, over all images.
+#[derive(Default)]
+struct Distance {
+    name: String,
+    largest: f64,
+    /// The largest share of the f32 tolerance.
+    share: f64,
+    apart: f64,
+    length: f64,
+}
+
+impl Distance {
+    fn add(&mut self, got: &[f32], want: &[f32]) {
+        for (got, want) in got.iter().zip(want).map(|(g, w)| (f64::from(*g), f64::from(*w))) {
+            let off = (got - want).abs();
+            // A NaN stays: `max` would drop it.
+            let most = |a: f64, b: f64| if b > a || b.is_nan() { b } else { a };
+            self.largest = most(self.largest, off);
+            self.share = most(self.share, off / (F32_TOLERANCE * (1.0 + want.abs())));
+            self.apart += off * off;
+            self.length += want * want;
+        }
+    }
+
+    fn relative(&self) -> f64 {
+        (self.apart / self.length).sqrt()
+    }
+
+    fn ok(&self, precision: Precision) -> bool {
+        match precision {
+            Precision::F32 => self.share <= 1.0,
+            Precision::F16 => self.relative() <= F16_DISTANCE,
+        }
+    }
+}
+
+/// One precision and family of kernels, over all images.
+struct Run {
+    device: String,
+    precision: Precision,
+    kernels: Kernels,
+    stable: bool,
+    /// Images whose most probable class is the reference's.
+    agreed: Option<usize>,
+    failure: Option<String>,
+    distances: Vec<Distance>,
+}
+
+impl Run {
+    fn new(device: &str, precision: Precision, kernels: Kernels) -> Run {
+        let (device, distances) = (device.to_owned(), Vec::new());
+        Run { device, precision, kernels, stable: true, agreed: None, failure: None, distances }
+    }
+
+    fn add(&mut self, got: &Outputs, want: &Outputs) {
+        for output in &want.0 {
+            let values = got.get(&output.name).map_or(&[][..], |output| &output.values);
+            let known = self.distances.iter().position(|distance| distance.name == output.name);
+            let at = known.unwrap_or_else(|| {
+                self.distances.push(Distance { name: output.name.clone(), ..Distance::default() });
+                self.distances.len() - 1
+            });
+            self.distances[at].add(values, &output.values);
+            if output.name == "logits" {
+                let classes = output.shape[1];
+                let rows = values.chunks_exact(classes).zip(output.values.chunks_exact(classes));
+                *self.agreed.get_or_insert(0) += rows.filter(|(got, want)| best(got) == best(want)).count();
+            }
+        }
+    }
+
+    fn ok(&self) -> bool {
+        self.stable && self.failure.is_none() && self.distances.iter().all(|distance| distance.ok(self.precision))
+    }
+
+    /// The first output, from the input on, that is too far off.
+    fn first_breach(&self) -> Option<&str> {
+        self.distances.iter().find(|distance| !distance.ok(self.precision)).map(|distance| distance.name.as_str())
+    }
+
+    fn json(&self, images: usize) -> Value {
+        let outputs: Vec<_> = self.distances.iter().map(|distance| {
+            json!({"name": distance.name, "max_abs": distance.largest, "relative_l2": distance.relative(), "ok": distance.ok(self.precision)})
+        }).collect();
+        json!({
+            "precision": self.precision.name(),
+            "kernels": self.kernels.name(),
+            "ok": self.ok(),
+            "stable": self.stable,
+            "top1_agreement": self.agreed.map(|agreed| agreed as f64 / images as f64),
+            "first_breach": self.first_breach(),
+            "error": self.failure,
+            "outputs": outputs,
+        })
+    }
+
+    fn print(&self, out: &mut impl Write, images: usize) -> io::Result<()> {
+        let verdict = if self.ok() { "ok" } else { "FAILED" };
+        writeln!(out, "{}, {}, {} kernels: {verdict}", self.device, self.precision.name(), self.kernels.name())?;
+        writeln!(out, "  {:<22} {:>12} {:>12}", "output", "max error", "relative L2")?;
+        for distance in &self.distances {
+            let mark = if distance.ok(self.precision) { "" } else { "  too far" };
+            let (name, largest, relative) = (&distance.name, distance.largest, distance.relative());
+            writeln!(out, "  {name:<22} {largest:>12.2e} {relative:>12.2e}{mark}")?;
+        }
+        if let Some(agreed) = self.agreed {
+            writeln!(out, "  same first class for {agreed} of {images} images")?;
+        }
+        if let Some(name) = self.first_breach() {
+            writeln!(out, "  first too far off: {name}")?;
+        }
+        if let Some(failure) = &self.failure {
+            writeln!(out, "  {failure}")?;
+        }
+        if !self.stable {
+            writeln!(out, "  two runs on the same input differ")?;
+        }
+        Ok(())
+    }
+}
+
+fn best(row: &[f32]) -> Option<usize> {
+    (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_notice_what_is_off_and_what_is_no_number() {
+        let mut distance = Distance::default();
+        distance.add(&[1.0, 2.0], &[1.0, 2.0001]);
+        assert!(distance.ok(Precision::F32) && distance.ok(Precision::F16));
+        distance.add(&[1.01], &[1.0]);
+        assert!(!distance.ok(Precision::F32) && distance.ok(Precision::F16));
+        distance.add(&[f32::NAN], &[1.0]);
+        assert!(!distance.ok(Precision::F32) && !distance.ok(Precision::F16));
+    }
+}
