@@ -147,18 +147,6 @@ impl Session {
         &self.checkpoint
     }
 
-    /// A batch size that keeps this device busy: as many images as its tensors hold, within reason.
-    ///
-    /// # Errors
-    /// [`Error::Limit`] if not even one image fits.
-    pub fn auto_batch(&self) -> Result<usize> {
-        let busy = match &self.backend {
-            Backend::Gpu(gpu) if !gpu.report().is_software() => 32,
-            _ => 4,
-        };
-        Ok(busy.min(self.max_batch()?))
-    }
-
     /// The `top_k` most probable classes of each image.
     ///
     /// # Errors

@@ -17,6 +17,8 @@ pub(super) type Planned = (Arc<Graph>, Arc<Plan>);
 const MAX_ROWS: usize = 65_535 * 16;
 /// Images of one run: attention takes a workgroup layer each.
 const MAX_IMAGES: usize = 65_535;
+/// Bytes of activations that an automatic batch may take.
+const AUTO_BYTES: u64 = 512 << 20;
 /// Graphs kept per session; an app that changes its batch size at every call must not grow without end.
 const KEPT_GRAPHS: usize = 16;
 
@@ -29,7 +31,7 @@ impl Session {
     /// The most images one run can take on this device; larger batches are split.
     ///
     /// # Errors
-    /// [`Error::Limit`] if not even one image fits.
+    /// [`crate::Error::Limit`] if not even one image fits.
     pub fn max_batch(&self) -> Result<usize> {
         if let Some(&known) = self.max_batch.get() {
             return Ok(known);
@@ -41,10 +43,27 @@ impl Session {
         Ok(*self.max_batch.get_or_init(|| fitting.min(dispatchable).max(1)))
     }
 
+    /// A batch size that keeps this device busy: 64 images on a GPU, 4 elsewhere, fewer where the memory plan of so many
+    /// passes half a gibibyte.
+    ///
+    /// # Errors
+    /// [`crate::Error::Limit`] if not even one image fits.
+    pub fn auto_batch(&self) -> Result<usize> {
+        let busy = match &self.backend {
+            Backend::Gpu(gpu) if !gpu.report().is_software() => 64,
+            _ => 4,
+        };
+        let mut batch = busy.min(self.max_batch()?);
+        while batch > 1 && self.footprint(batch)?.0 > AUTO_BYTES {
+            batch = batch.div_ceil(2);
+        }
+        Ok(batch)
+    }
+
     /// Bytes of activations a run with this batch size takes, and FLOP and bytes moved.
     ///
     /// # Errors
-    /// [`Error::Limit`] names a tensor that can't be made to fit.
+    /// [`crate::Error::Limit`] names a tensor that can't be made to fit.
     pub fn footprint(&self, batch: usize) -> Result<(u64, Cost)> {
         let (graph, plan) = self.graph(Request { batch, ..self.request(Input::Bytes) })?;
         Ok((plan.peak_bytes(), graph.cost()))

@@ -257,3 +257,52 @@ fn a_reader_that_stops_early_is_no_error() {
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn half_precision_is_asked_for_and_reported() {
+    fails(&["classify", CAT, "-d", "cpu", "--precision", "f16"], 2, "device `cpu`: the processor computes in f32");
+    fails(&["classify", CAT, "--kernels", "fast"], 2, "unknown kernels `fast`");
+    fails(&["classify", CAT, "-d", &device::name(), "--kernels", "matrix"], 2, "--precision f16");
+    let output = run(&["classify", CAT, "-d", &device::name(), "--precision", "f16", "-f", "json"]);
+    if !output.status.success() {
+        assert!(errors(&output).iter().any(|line| line.contains("16-bit floats")), "{:?}", errors(&output));
+        return;
+    }
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((&json[0]["precision"], &json[0]["predictions"][0]["label"]), (&"f16".into(), &"cat".into()));
+}
+
+#[test]
+fn verify_passes_and_names_the_layer_a_broken_kernel_spoils() {
+    let model = goldens().join("models/timm_plain");
+    let device = device::name();
+    let args = ["verify", "-m", model.to_str().unwrap(), "-d", &device, "--kernels", "portable", "-f", "json", "-q"];
+    let output = run(&args);
+    assert_eq!(output.status.code(), Some(0), "{:?}", errors(&output));
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((&json["ok"], &json["images"]), (&true.into(), &2.into()));
+    for run in json["runs"].as_array().unwrap() {
+        assert_eq!((&run["stable"], &run["top1_agreement"]), (&true.into(), &1.0.into()), "{run}");
+        assert_eq!(run["outputs"].as_array().unwrap().len(), 6, "{run}");
+    }
+    // Kernels are pinned, so the tuner does not save us.
+    let broken = command(&args).env("VIT_GPU_BREAK_KERNEL", "attention_tile_8").output().unwrap();
+    assert_eq!(broken.status.code(), Some(1), "{:?}", errors(&broken));
+    let json: Value = serde_json::from_str(&stdout(&broken)).unwrap();
+    assert_eq!((&json["ok"], &json["runs"][0]["first_breach"]), (&false.into(), &"hidden_states.1".into()));
+    fails(&["verify", "-d", "cpu"], 2, "must name a GPU");
+}
+
+#[test]
+fn bench_shows_where_the_time_goes() {
+    let output =
+        run(&["bench", "-d", &device::name(), "--batch-size", "2", "--runs", "1", "--per-op", "-f", "json", "-q"]);
+    assert!(output.status.success(), "{:?}", errors(&output));
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    // Adapters without timestamps give null.
+    if let Some(kinds) = json["results"][0]["per_op"].as_array() {
+        let qkv = kinds.iter().find(|kind| kind["operation"] == "blocks.*.attn.qkv").unwrap();
+        assert_eq!(qkv["count"], 6);
+        assert!(qkv["ms"].as_f64().unwrap() > 0.0 && qkv["gflop_per_s"].as_f64().unwrap() > 0.0, "{qkv}");
+    }
+}
