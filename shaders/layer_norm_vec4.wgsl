@@ -1,10 +1,11 @@
 // y = (x − mean)/√(var + eps)·weight + bias within each group of len consecutive values, read once into registers.
 //
-// Shapes:   x [groups, len], weight [len], bias [len], y [groups, len]; E; len a multiple of 4, at most 256·VEC4S.
+// Shapes:   x [groups, len], weight [len], bias [len], y [groups, len]; E; len a multiple of 4, at most 4·SIZE·VEC4S.
 // Bindings: 0 params; 1 x; 2 weight; 3 bias; 4 y.
-// Dispatch: one workgroup of 64 a group, counted along x, then y.
+// Dispatch: one workgroup of SIZE a group, counted along x, then y; SIZE and how it sums: common/total.wgsl (64, through
+//           workgroup memory) or common/total_subgroup.wgsl (8, one subgroup; for software adapters).
 // Constants in front of this text: VEC4S, vec4s that one invocation keeps.
-// Numerics: f32 whatever E is; mean first, then the variance about it (no cancellation); 64 running sums, then a tree.
+// Numerics: f32 whatever E is; mean first, then the variance about it (no cancellation); SIZE running sums, then theirs.
 // CPU twin: src/ops/layer_norm.rs.
 
 struct Params {

@@ -4,6 +4,7 @@ mod attention;
 mod layer_norm;
 mod linear;
 mod math;
+mod peak;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::adapter::{AdapterReport, DeviceRequest, Kernels, choose};
 use super::device::Device;
 use super::kernels::Capabilities;
-use super::prepare::{Lease, Prepared};
+use super::prepare::{Lease, Prepared, Startup};
 use super::readback::ReadbackRing;
 use super::signal::Signal;
 use super::tune::{Choice, Tuner};
@@ -104,6 +104,11 @@ impl GpuExecutor {
     pub async fn tuning(&self) -> (Vec<Choice>, BTreeMap<String, String>) {
         let lease = self.lease.lock().await;
         (lease.tuner.log().to_vec(), lease.tuner.dropped().clone())
+    }
+
+    /// Seconds spent so far on what is done once.
+    pub async fn startup(&self) -> Startup {
+        self.lease.lock().await.startup
     }
 
     /// The largest tensor a graph for this device may hold, in bytes.

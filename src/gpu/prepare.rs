@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::device::Device;
 use super::kernels::{Capabilities, Dispatch, select, transposed};
@@ -24,7 +25,19 @@ pub struct Lease {
     /// One buffer per slot number, as large as the largest plan needs.
     pub slots: Vec<wgpu::Buffer>,
     pub plans: VecDeque<Prepared>,
+    pub startup: Startup,
     stand_in: Option<wgpu::Buffer>,
+}
+
+/// Seconds spent so far on what is done once.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Startup {
+    /// Reading weights and handing them to the device.
+    pub weights: f64,
+    /// Trying kernels.
+    pub tuning: f64,
+    /// Compiling pipelines.
+    pub pipelines: f64,
 }
 
 /// A graph with its buffers bound.
@@ -59,7 +72,7 @@ impl Step {
 
 impl Lease {
     pub fn new(weights: Weights, tuner: Tuner) -> Lease {
-        Lease { weights, tuner, slots: Vec::new(), plans: VecDeque::new(), stand_in: None }
+        Lease { weights, tuner, startup: Startup::default(), slots: Vec::new(), plans: VecDeque::new(), stand_in: None }
     }
 
     /// The index of a graph's prepared plan, made if need be; the least recently used one makes room.
@@ -70,16 +83,22 @@ impl Lease {
             return Ok(self.plans.len() - 1);
         }
         let plan = Plan::new(graph, device.max_binding)?;
+        let clock = Instant::now();
         self.weights.load(device, graph).await?;
+        self.startup.weights += clock.elapsed().as_secs_f64();
+        let clock = Instant::now();
         let mut dispatches: Vec<Dispatch> = Vec::with_capacity(graph.nodes.len());
         for node in &graph.nodes {
             let kernel = self.tuner.kernel(device, capabilities, &node.op).await?;
             dispatches.push(select(&node.op, kernel, capabilities));
         }
+        self.startup.tuning += clock.elapsed().as_secs_f64();
+        let clock = Instant::now();
         let mut pipelines = Vec::with_capacity(dispatches.len());
         for dispatch in &dispatches {
             pipelines.push(device.pipeline(dispatch).await?);
         }
+        self.startup.pipelines += clock.elapsed().as_secs_f64();
         device.save_pipelines();
         let bound = device.scoped("activations", || self.bind_plan(device, graph, plan, &dispatches, pipelines)).await;
         let prepared = bound.and_then(|prepared| prepared).inspect_err(|_| self.forget_slots())?;

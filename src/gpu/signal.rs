@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long one submission may take before the device counts as stuck. Submissions are cut to about half a second.
@@ -61,13 +62,19 @@ impl Future for Signal {
     }
 }
 
-/// A thread that polls the device until each submission it is told of is done; ends when dropped.
-pub struct Poller(Sender<(wgpu::SubmissionIndex, Option<Signal>)>);
+type Watched = (wgpu::SubmissionIndex, Option<Signal>);
+
+/// A thread that polls the device until each submission it is told of is done. Dropping it waits for the thread, so that no
+/// driver code runs while the process ends.
+pub struct Poller {
+    sender: Option<Sender<Watched>>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Poller {
     pub fn spawn(device: wgpu::Device) -> std::io::Result<Poller> {
-        let (sender, receiver) = mpsc::channel::<(wgpu::SubmissionIndex, Option<Signal>)>();
-        std::thread::Builder::new().name("vit-gpu-poll".into()).spawn(move || {
+        let (sender, receiver) = mpsc::channel::<Watched>();
+        let thread = std::thread::Builder::new().name("vit-gpu-poll".into()).spawn(move || {
             while let Ok((index, signal)) = receiver.recv() {
                 let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(PATIENCE) };
                 let polled = device.poll(wait);
@@ -79,13 +86,24 @@ impl Poller {
                 }
             }
         })?;
-        Ok(Poller(sender))
+        Ok(Poller { sender: Some(sender), thread: Some(thread) })
     }
 
     /// Has the device polled until `index` is done; `signal` fails if nothing has set it by then.
     pub fn watch(&self, index: wgpu::SubmissionIndex, signal: Option<Signal>) {
-        if let Err(mpsc::SendError((_, Some(signal)))) = self.0.send((index, signal)) {
+        let Some(sender) = &self.sender else { return };
+        if let Err(mpsc::SendError((_, Some(signal)))) = sender.send((index, signal)) {
             signal.set(Err("the polling thread has ended".to_owned()));
+        }
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        self.sender = None;
+        // A callback may hold the last handle of a session: a thread can't wait for itself.
+        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id()) {
+            let _ = thread.join();
         }
     }
 }

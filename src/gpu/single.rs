@@ -1,8 +1,10 @@
 //! One operation by itself: how tests and the choice of kernels hold a shader against its reference.
 
+use std::time::Instant;
+
 use super::device::Device;
 use super::executor::GpuExecutor;
-use super::kernels::{Capabilities, candidates, select, stored, transposed};
+use super::kernels::{Capabilities, Dispatch, candidates, select, stored, transposed};
 use super::weights::{stored as to_stored, transpose_rows};
 use crate::error::{Error, Result};
 use crate::graph::Precision;
@@ -58,34 +60,17 @@ impl<'a> Single<'a> {
         Ok(Single { device, capabilities, op, operands, output: output_buffer, len: output.len() })
     }
 
-    /// Commands that run it `count` times by a kernel.
-    pub async fn commands(&self, kernel: Option<&'static str>, count: usize) -> Result<wgpu::CommandEncoder> {
+    /// A kernel bound to the operands.
+    pub async fn ready(&self, kernel: Option<&'static str>) -> Result<Ready> {
         let dispatch = select(self.op, kernel, self.capabilities);
-        let pipeline = self.device.pipeline(&dispatch).await?;
-        let group = self
-            .device
-            .scoped(self.op.name(), || {
-                let params = self.device.uniform(&dispatch.params);
-                let mut entries = vec![params.as_entire_binding()];
-                entries.extend(self.operands.iter().chain([&self.output]).map(wgpu::Buffer::as_entire_binding));
-                self.device.bind(&dispatch, entries)
-            })
-            .await?;
-        let mut encoder = self.device.device.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            pass.set_pipeline(&pipeline);
-            pass.set_bind_group(0, &group, &[]);
-            let [x, y, z] = dispatch.groups;
-            (0..count).for_each(|_| pass.dispatch_workgroups(x, y, z));
-        }
-        Ok(encoder)
+        let buffers: Vec<_> = self.operands.iter().chain([&self.output]).collect();
+        Ready::new(self.device, &dispatch, &buffers).await
     }
 
     /// Runs it once by a kernel; the whole output.
     pub async fn run(&self, kernel: Option<&'static str>) -> Result<Vec<f32>> {
         let precision: Precision = self.capabilities.precision;
-        let mut encoder = self.commands(kernel, 1).await?;
+        let mut encoder = self.ready(kernel).await?.commands(self.device, 1);
         let bytes = (self.len as u64 * precision.bytes()).next_multiple_of(4);
         let readback = self.device.scoped(self.op.name(), || self.device.readback(bytes)).await?;
         encoder.copy_buffer_to_buffer(&self.output, 0, &readback, 0, bytes);
@@ -93,6 +78,66 @@ impl<'a> Single<'a> {
             self.device.wait(signal).await?;
         }
         self.device.take_mapped(&readback, self.len, precision.into())
+    }
+}
+
+/// A compiled dispatch with its buffers bound.
+pub struct Ready {
+    pipeline: wgpu::ComputePipeline,
+    bindings: wgpu::BindGroup,
+    groups: [u32; 3],
+}
+
+impl Ready {
+    pub async fn new(device: &Device, dispatch: &Dispatch, buffers: &[&wgpu::Buffer]) -> Result<Ready> {
+        let pipeline = device.pipeline(dispatch).await?;
+        let bind = || {
+            let params = device.uniform(&dispatch.params);
+            let mut entries = vec![params.as_entire_binding()];
+            entries.extend(buffers.iter().map(|buffer| buffer.as_entire_binding()));
+            device.bind(dispatch, entries)
+        };
+        let bindings = device.scoped(dispatch.kernel, bind).await?;
+        Ok(Ready { pipeline, bindings, groups: dispatch.groups })
+    }
+
+    /// The same with new buffers of so many bytes.
+    pub async fn with_buffers(device: &Device, dispatch: &Dispatch, bytes: &[u64]) -> Result<Ready> {
+        let make = || bytes.iter().map(|bytes| device.buffer(dispatch.kernel, *bytes)).collect::<Vec<_>>();
+        let buffers = device.scoped(dispatch.kernel, make).await?;
+        Ready::new(device, dispatch, &buffers.iter().collect::<Vec<_>>()).await
+    }
+
+    /// Commands that run it `count` times.
+    pub fn commands(&self, device: &Device, count: usize) -> wgpu::CommandEncoder {
+        let mut encoder = device.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(&self.pipeline);
+            pass.set_bind_group(0, &self.bindings, &[]);
+            let [x, y, z] = self.groups;
+            (0..count).for_each(|_| pass.dispatch_workgroups(x, y, z));
+        }
+        encoder
+    }
+}
+
+impl Device {
+    /// Seconds of one run, averaged over as many as take `least` seconds together.
+    pub async fn seconds(&self, commands: impl Fn(usize) -> wgpu::CommandEncoder, least: f64) -> Result<f64> {
+        let mut count = 1;
+        loop {
+            let commands = commands(count).finish();
+            self.flush().await?;
+            let start = Instant::now();
+            self.submit([commands]);
+            self.flush().await?;
+            let seconds = start.elapsed().as_secs_f64();
+            if seconds >= least || count >= 1024 {
+                return Ok(seconds / count as f64);
+            }
+            count *= 4;
+        }
     }
 }
 

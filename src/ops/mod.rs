@@ -48,6 +48,17 @@ pub struct Cost {
     pub bytes: f64,
 }
 
+/// What a device can do at most, measured on it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Peak {
+    /// f32 multiply-adds outside matrix cores, in FLOP a second (two each).
+    pub fma: f64,
+    /// Products of f16 with f32 sums on matrix cores, in FLOP a second, where the session uses them.
+    pub matrix: Option<f64>,
+    /// Bytes read plus bytes written a second by a copy larger than most caches.
+    pub copy: f64,
+}
+
 /// A borrowed operand of the reference functions.
 #[derive(Debug, Clone, Copy)]
 pub enum Data<'a> {

@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use crate::checkpoint::Checkpoint;
 use crate::cpu::CpuExecutor;
 use crate::error::{Error, Result};
-use crate::gpu::{Choice, DeviceRequest, GpuExecutor, Kernels, adapters, automatic};
+use crate::gpu::{Choice, DeviceRequest, GpuExecutor, Kernels, Startup, adapters, automatic};
 use crate::graph::Precision;
 use crate::labels::Prediction;
 use crate::model::{Head, Input, Request};
-use crate::ops::Data;
+use crate::ops::{Data, Peak};
 use crate::preprocess::{Image, Pixels};
 
 /// Where and how a session runs.
@@ -132,6 +132,26 @@ impl Session {
         match &self.backend {
             Backend::Cpu(_) => Default::default(),
             Backend::Gpu(gpu) => pollster::block_on(gpu.tuning()),
+        }
+    }
+
+    /// Seconds spent so far on what is done once; `None` on the processor, which reads weights and does nothing else.
+    #[must_use]
+    pub fn startup(&self) -> Option<Startup> {
+        match &self.backend {
+            Backend::Cpu(_) => None,
+            Backend::Gpu(gpu) => Some(pollster::block_on(gpu.startup())),
+        }
+    }
+
+    /// What the device can do at most, measured now.
+    ///
+    /// # Errors
+    /// Errors of the device.
+    pub fn peak(&self) -> Result<Peak> {
+        match &self.backend {
+            Backend::Cpu(cpu) => cpu.peak(),
+            Backend::Gpu(gpu) => pollster::block_on(gpu.peak()),
         }
     }
 

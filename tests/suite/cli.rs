@@ -294,15 +294,30 @@ fn verify_passes_and_names_the_layer_a_broken_kernel_spoils() {
 }
 
 #[test]
-fn bench_shows_where_the_time_goes() {
-    let output =
-        run(&["bench", "-d", &device::name(), "--batch-size", "2", "--runs", "1", "--per-op", "-f", "json", "-q"]);
+fn bench_shows_start_limits_and_where_the_time_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let chart = folder.path().join("where.svg");
+    let devices = format!("{},cpu", device::name());
+    let args = ["bench", "-d", &devices, "--batch-size", "2", "--runs", "3", "-f", "json", "-q", "--images", "assets"];
+    let output = command(&args).arg("--chart").arg(&chart).output().unwrap();
     assert!(output.status.success(), "{:?}", errors(&output));
     let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
-    // Adapters without timestamps give null.
-    if let Some(kinds) = json["results"][0]["per_op"].as_array() {
+    assert_eq!(json["agreed"], true);
+    for device in json["devices"].as_array().unwrap() {
+        for key in ["open_ms", "first_result_ms", "peak_gflop_per_s", "peak_gb_per_s", "files_images_per_s"] {
+            assert!(device[key].as_f64().unwrap() > 0.0, "{key}: {device}");
+        }
+    }
+    let result = &json["results"][0];
+    let [p10, median, p90] = ["p10_ms", "median_ms", "p90_ms"].map(|key| result[key].as_f64().unwrap());
+    assert!(0.0 < p10 && p10 <= median && median <= p90, "{result}");
+    assert!(result["peak_share"].as_f64().unwrap() > 0.0, "{result}");
+    // Adapters without timestamps give null, and no chart.
+    if let Some(kinds) = result["per_op"].as_array() {
         let qkv = kinds.iter().find(|kind| kind["operation"] == "blocks.*.attn.qkv").unwrap();
         assert_eq!(qkv["count"], 6);
         assert!(qkv["ms"].as_f64().unwrap() > 0.0 && qkv["gflop_per_s"].as_f64().unwrap() > 0.0, "{qkv}");
+        assert!(fs::read_to_string(&chart).unwrap().contains("blocks.*.attn.qkv"));
     }
+    assert!(json["results"][1]["per_op"].is_null());
 }

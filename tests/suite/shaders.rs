@@ -122,18 +122,17 @@ fn tint_accepts_every_shader() {
 #[test]
 fn every_shader_file_is_in_the_table_and_says_what_it_is() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
-    let mut files: Vec<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter_map(|name| name.strip_suffix(".wgsl").map(str::to_owned))
-        .collect();
-    let mut known: Vec<String> = SHADERS.iter().map(|shader| shader.name.to_owned()).collect();
-    files.sort();
-    known.sort();
-    assert_eq!(files, known);
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.extension().is_some_and(|ending| ending == "wgsl") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let used = SHADERS.iter().any(|shader| *shader.parts.last().unwrap() == text);
+            assert!(used, "{} is in no shader", path.display());
+        }
+    }
     for shader in SHADERS.iter() {
         let file = shader.parts.last().unwrap();
-        for heading in ["// Shapes:", "// Bindings:", "// Dispatch:", "// Numerics:", "// CPU twin: src/ops/"] {
+        for heading in ["// Shapes:", "// Bindings:", "// Dispatch:", "// Numerics:", "// CPU twin: "] {
             assert!(file.contains(heading), "{}: no {heading}", shader.name);
         }
     }

@@ -22,7 +22,7 @@ fn forward(cache: &Path, broken: Option<&str>) -> String {
     }
     let ran = command.output().unwrap();
     let stderr = String::from_utf8(ran.stderr).unwrap();
-    assert!(ran.status.success(), "{stderr}");
+    assert!(ran.status.success(), "{}: {stderr}", ran.status);
     let logits = |file: &Path| Tensors::open(file).unwrap().values("logits").unwrap().1;
     assert_close("logits", &logits(&output), &logits(&model.join("golden.safetensors")), MODEL);
     stderr

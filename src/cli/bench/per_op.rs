@@ -5,18 +5,20 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 use vit_gpu::gpu::OpTime;
 
+use super::measure::Device;
+
 /// What all operations of one name (over all blocks) and kernel took.
 pub struct Kind {
-    label: String,
+    pub label: String,
     kernel: &'static str,
     count: usize,
-    seconds: f64,
+    pub seconds: f64,
     flop: f64,
     bytes: f64,
 }
 
 impl Kind {
-    pub fn json(&self) -> Value {
+    pub fn json(&self, device: &Device) -> Value {
         json!({
             "operation": self.label,
             "kernel": self.kernel,
@@ -24,7 +26,14 @@ impl Kind {
             "ms": 1e3 * self.seconds,
             "gflop_per_s": self.rate(self.flop),
             "gb_per_s": self.rate(self.bytes),
+            "peak_share": self.share(device),
         })
+    }
+
+    /// The share of the device's limit it reaches: of arithmetic or of bytes, whichever is nearer.
+    fn share(&self, device: &Device) -> f64 {
+        let (flop, bytes) = (1e9 * self.rate(self.flop), 1e9 * self.rate(self.bytes));
+        (flop / device.peak_flop()).max(bytes / device.peak.copy)
     }
 
     /// In units of 10⁹ a second.
@@ -55,12 +64,16 @@ pub fn by_kind(times: &[OpTime]) -> Vec<Kind> {
 }
 
 /// One line a kind.
-pub fn print(out: &mut impl Write, kinds: &[Kind]) -> io::Result<()> {
-    writeln!(out, "  {:<22} {:<24} {:>5} {:>11} {:>9} {:>9}", "operation", "kernel", "count", "ms", "GFLOP/s", "GB/s")?;
+pub fn print(out: &mut impl Write, kinds: &[Kind], device: &Device) -> io::Result<()> {
+    writeln!(
+        out,
+        "  {:<22} {:<24} {:>5} {:>11} {:>9} {:>9} {:>9}",
+        "operation", "kernel", "count", "ms", "GFLOP/s", "GB/s", "of limit"
+    )?;
     for kind in kinds {
         let Kind { label, kernel, count, seconds, flop, bytes } = kind;
-        let (ms, gflop, gb) = (1e3 * seconds, kind.rate(*flop), kind.rate(*bytes));
-        writeln!(out, "  {label:<22} {kernel:<24} {count:>5} {ms:>11.3} {gflop:>9.1} {gb:>9.1}")?;
+        let (ms, gflop, gb, share) = (1e3 * seconds, kind.rate(*flop), kind.rate(*bytes), 100.0 * kind.share(device));
+        writeln!(out, "  {label:<22} {kernel:<24} {count:>5} {ms:>11.3} {gflop:>9.1} {gb:>9.1} {share:>7.0} %")?;
     }
     Ok(())
 }

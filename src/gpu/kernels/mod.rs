@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Dtype, Precision};
 use crate::ops::Op;
 
+pub(super) use shaders::PeakParams;
 pub use shaders::{Needs, SHADERS, Shader};
 
 /// Cooperative matrices as kernels use them.
@@ -127,13 +128,16 @@ pub(super) fn select(op: &Op, kernel: Option<&'static str>, capabilities: Capabi
     let mut dispatch = match op {
         Op::Linear(op) => linear::dispatch(op, kernel, capabilities),
         Op::Attention(op) => attention::dispatch(op, kernel, capabilities),
-        Op::LayerNorm(op) => rows::layer_norm(op),
+        Op::LayerNorm(op) => rows::layer_norm(op, capabilities),
         Op::Unfold(op) => rows::unfold(op),
         Op::Tokens(op) => rows::tokens(op),
         Op::Pool(op) => rows::pool(op),
         Op::Add(op) => rows::add(op),
     };
-    (dispatch.kernel, dispatch.precision) = (kernel, capabilities.precision);
+    dispatch.precision = capabilities.precision;
+    if matches!(op, Op::Linear(_) | Op::Attention(_)) {
+        dispatch.kernel = kernel;
+    }
     if capabilities.broken == Some(kernel) {
         dispatch.groups = [1, 1, 1];
     }
@@ -169,6 +173,16 @@ fn dispatch<P: Pod>(name: &'static str, params: &P, groups: [u32; 3]) -> Dispatc
         params: bytemuck::bytes_of(params).to_vec(),
         groups,
     }
+}
+
+/// A dispatch of a shader that belongs to no operation.
+pub(super) fn dispatch_with(
+    name: &'static str,
+    params: PeakParams,
+    groups: [u32; 3],
+    precision: Precision,
+) -> Dispatch {
+    Dispatch { precision, ..dispatch(name, &params, groups) }
 }
 
 /// Workgroups of `size` for `count` items, counted along x, then y, each within the limit of 65,535.

@@ -1,17 +1,19 @@
 //! The operations with one kernel each: a value or a row per invocation or workgroup.
 
 use super::shaders::{AddParams, LayerNormParams, PoolParams, TokensParams, UnfoldParams};
-use super::{Dispatch, dispatch, spread};
+use super::{Capabilities, Dispatch, dispatch, spread};
 use crate::ops::{Add, LayerNorm, PixelSource, Pool, Tokens, Unfold};
 
-/// Longest row that `layer_norm_vec4` keeps in registers: eight vec4s of 64 invocations.
+/// Longest row that a norm keeps in registers: eight vec4s of 64 invocations, 64 of 8.
 const LONGEST_IN_REGISTERS: usize = 4 * 8 * 64;
 
-pub fn layer_norm(op: &LayerNorm) -> Dispatch {
+pub fn layer_norm(op: &LayerNorm, capabilities: Capabilities) -> Dispatch {
     let params = LayerNormParams { groups: op.groups as u32, len: op.len as u32, eps: op.eps };
     if op.len.is_multiple_of(4) && op.len <= LONGEST_IN_REGISTERS {
-        let mut dispatch = dispatch("layer_norm_vec4", &params, spread(op.groups, 1));
-        dispatch.constants = vec![("VEC4S", op.len.div_ceil(256) as u32)];
+        // Software adapters compile barriers as coroutines, and run them as such.
+        let (name, size) = if capabilities.software { ("layer_norm_subgroup", 8) } else { ("layer_norm_vec4", 64) };
+        let mut dispatch = dispatch(name, &params, spread(op.groups, 1));
+        dispatch.constants = vec![("VEC4S", op.len.div_ceil(4 * size) as u32)];
         return dispatch;
     }
     dispatch("layer_norm", &params, spread(op.groups, 1))

@@ -103,6 +103,7 @@ params!(UnfoldParams { len: u32, chans: u32, height: u32, width: u32, ph: u32, p
 params!(TokensParams { len: u32, patches: u32, width: u32, prefix: u32, pos_prefix: u32, pos: u32 });
 params!(PoolParams { len: u32, tokens: u32, width: u32, first: u32, count: u32 });
 params!(AddParams { len: u32, scale: f32 });
+params!(PeakParams { len: u32, rounds: u32 });
 
 macro_rules! wgsl {
     ($path:literal) => {
@@ -117,6 +118,7 @@ const LINEAR_VEC4: &str = wgsl!("common/linear_vec4");
 const ATTENTION: &str = wgsl!("common/attention_params");
 const UNFOLD: &str = wgsl!("common/unfold_params");
 const TOTAL: &str = wgsl!("common/total");
+const TOTAL_SUBGROUP: &str = wgsl!("common/total_subgroup");
 
 /// A shader of 64 invocations, without constants, that needs nothing beyond the core.
 const fn plain(
@@ -175,6 +177,17 @@ pub static SHADERS: LazyLock<Vec<Shader>> = LazyLock::new(|| {
             ..plain("layer_norm_vec4", &[GROUPS, TOTAL, wgsl!("layer_norm_vec4")], LayerNormParams::FIELDS, 3)
         },
         Shader {
+            variants: || vec![vec![("VEC4S", 1)], vec![("VEC4S", 24)]],
+            needs: Needs::Subgroups,
+            workgroup: Some(8),
+            ..plain(
+                "layer_norm_subgroup",
+                &[GROUPS, TOTAL_SUBGROUP, wgsl!("layer_norm_vec4")],
+                LayerNormParams::FIELDS,
+                3,
+            )
+        },
+        Shader {
             variants: || attention::variants("attention_direct"),
             workgroup: None,
             ..plain("attention_direct", &[ATTENTION, wgsl!("attention_direct")], AttentionParams::FIELDS, 3)
@@ -201,6 +214,14 @@ pub static SHADERS: LazyLock<Vec<Shader>> = LazyLock::new(|| {
         plain("unfold_planes", &[GROUPS, UNFOLD, wgsl!("unfold_planes")], UnfoldParams::FIELDS, 1),
         plain("tokens", &[GROUPS, wgsl!("tokens")], TokensParams::FIELDS, 3),
         plain("pool", &[GROUPS, wgsl!("pool")], PoolParams::FIELDS, 1),
+        plain("peak_fma", &[wgsl!("peak_fma")], PeakParams::FIELDS, 0),
+        plain("peak_copy", &[GROUPS, wgsl!("peak_copy")], PeakParams::FIELDS, 1),
+        Shader {
+            variants: || vec![vec![("LANES", 32), ("SIZE", 16)], vec![("LANES", 8), ("SIZE", 8)]],
+            needs: Needs::Matrices,
+            workgroup: None,
+            ..plain("peak_matrix", &[wgsl!("peak_matrix")], PeakParams::FIELDS, 1)
+        },
         plain("add", &[GROUPS, wgsl!("add")], AddParams::FIELDS, 2),
     ]
 });

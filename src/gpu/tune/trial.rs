@@ -1,7 +1,5 @@
 //! One operation on the device with made-up values: does a kernel give the reference's numbers, and how fast?
 
-use std::time::Instant;
-
 use crate::error::{Error, Result};
 use crate::gpu::device::Device;
 use crate::gpu::kernels::Capabilities;
@@ -67,19 +65,8 @@ impl<'a> Trial<'a> {
 
     /// Seconds of one run by a kernel, averaged over as many as take some milliseconds.
     pub async fn seconds(&self, kernel: &'static str) -> Result<f64> {
-        let mut count = 1;
-        loop {
-            let commands = self.single.commands(Some(kernel), count).await?.finish();
-            self.device.flush().await?;
-            let start = Instant::now();
-            self.device.submit([commands]);
-            self.device.flush().await?;
-            let seconds = start.elapsed().as_secs_f64();
-            if seconds >= MEASURED || count >= 256 {
-                return Ok(seconds / count as f64);
-            }
-            count *= 4;
-        }
+        let ready = self.single.ready(Some(kernel)).await?;
+        self.device.seconds(|count| ready.commands(self.device, count), MEASURED).await
     }
 }
 

@@ -1,0 +1,249 @@
+"""Runs one ViT with the same weights in several engines, in turn on the same machine, and prints one table of ratios.
+
+    python benches/peers/peers.py --vit-gpu target/release/vit-gpu --device gpu --batch-size 1,8 --output peers.json
+
+Engines: this crate (the processor, the GPU in f32 and f16), onnxruntime (processor, WebGPU), PyTorch (processor; CUDA in f32
+without TF32, f16 eager with SDPA, f16 under torch.compile). What is not installed, or finds no device, is left out and said so.
+Every engine's logits are compared with PyTorch's f32 on the processor before it is timed. `requirements.txt` pins versions.
+"""
+
+import argparse
+import json
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "goldens"))
+import hashed
+
+ARCH = "vit_base_patch16_224"
+IMAGE = (3, 224, 224)
+
+
+def model():
+    """timm's ViT-B/16 with the weights of `random:vit_base_patch16_224@0`."""
+    import timm
+    import torch
+
+    net = timm.create_model(ARCH, pretrained=False).eval()
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            parameter.copy_(torch.from_numpy(hashed.weight(name, tuple(parameter.shape), 0)))
+    return net
+
+
+def pixels(batch):
+    return hashed.hashed("peers", batch * int(np.prod(IMAGE))).reshape(batch, *IMAGE).astype(np.float32)
+
+
+def seconds(run, runs, wait=lambda: None):
+    """Times of `runs` warm calls."""
+    for _ in range(2):
+        run()
+    wait()
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        run()
+        wait()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+class Torch:
+    def __init__(self, device, half=False, compiled=False):
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        self.torch, self.device, self.half = torch, device, half
+        self.net = model().to(device)
+        if half:
+            self.net = self.net.half()
+        self.call = torch.compile(self.net, mode="max-autotune") if compiled else self.net
+
+    def version(self):
+        return f"torch {self.torch.__version__}"
+
+    def prepare(self, x):
+        x = self.torch.from_numpy(x).to(self.device)
+        return x.half() if self.half else x
+
+    def run(self, x):
+        with self.torch.inference_mode():
+            return self.call(x)
+
+    def wait(self):
+        if self.device == "cuda":
+            self.torch.cuda.synchronize()
+
+    def logits(self, x):
+        return self.run(x).float().cpu().numpy()
+
+
+class Onnx:
+    def __init__(self, provider, path):
+        import onnxruntime
+
+        if provider not in onnxruntime.get_available_providers():
+            raise RuntimeError(f"onnxruntime has no {provider}")
+        self.session = onnxruntime.InferenceSession(str(path), providers=[provider])
+        # Without an adapter it runs on the processor without a word.
+        if self.session.get_providers()[0] != provider:
+            raise RuntimeError(f"onnxruntime runs on {self.session.get_providers()[0]} instead")
+        self.name = onnxruntime.__version__
+
+    def version(self):
+        return f"onnxruntime {self.name}"
+
+    def prepare(self, x):
+        return x
+
+    def run(self, x):
+        return self.session.run(None, {"x": x})[0]
+
+    def wait(self):
+        pass
+
+    logits = run
+
+
+def export(path):
+    import torch
+
+    net = model()
+    for module in net.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False
+    x = torch.from_numpy(pixels(1))
+    axes = {"x": {0: "batch"}, "y": {0: "batch"}}
+    torch.onnx.export(net, x, path, input_names=["x"], output_names=["y"], opset_version=17, dynamo=False, dynamic_axes=axes)
+
+
+class VitGpu:
+    """The program by itself: its bench times warm runs from bytes to classes, uploads and readback included."""
+
+    def __init__(self, program, device, precision):
+        self.program, self.device, self.precision = program, device, precision
+
+    def version(self):
+        return subprocess.run([self.program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+    def arguments(self):
+        precision = [] if self.device == "cpu" else ["--precision", self.precision]
+        return ["--model", f"random:{ARCH}@0", "--device", self.device, *precision, "-q"]
+
+    def logits(self, x):
+        from safetensors.numpy import load_file, save_file
+
+        with tempfile.TemporaryDirectory() as folder:
+            given, taken = f"{folder}/x.safetensors", f"{folder}/y.safetensors"
+            save_file({"pixel_values": x}, given)
+            command = [self.program, "forward", "--input", given, "--output", taken, *self.arguments()]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise RuntimeError(done.stderr.strip().splitlines()[-1])
+            return load_file(taken)["logits"]
+
+    def bench(self, batch, runs):
+        command = [self.program, "bench", "--batch-size", str(batch), "--runs", str(runs), "-f", "json", *self.arguments()]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.strip().splitlines()[-1])
+        return json.loads(done.stdout)["results"][0]
+
+
+def engines(args, onnx):
+    yield "vit-gpu cpu f32", lambda: VitGpu(args.vit_gpu, "cpu", "f32"), 1e-4
+    for precision in args.precision.split(","):
+        limit = 1e-4 if precision == "f32" else 1e-2
+        yield f"vit-gpu {args.device} {precision}", lambda p=precision: VitGpu(args.vit_gpu, args.device, p), limit
+    yield "onnxruntime cpu f32", lambda: Onnx("CPUExecutionProvider", onnx), 1e-4
+    yield "onnxruntime webgpu f32", lambda: Onnx("WebGpuExecutionProvider", onnx), 1e-3
+    yield "torch cpu f32", lambda: Torch("cpu"), 1e-4
+    yield "torch cuda f32", lambda: cuda(), 1e-3
+    yield "torch cuda f16 eager", lambda: cuda(half=True), 1e-2
+    yield "torch cuda f16 compile", lambda: cuda(half=True, compiled=True), 1e-2
+
+
+def cuda(**options):
+    import torch
+
+    if not torch.cuda.is_available():
+        raise RuntimeError("torch has no CUDA device")
+    return Torch("cuda", **options)
+
+
+def distance(got, want):
+    return float(np.linalg.norm(got - want) / np.linalg.norm(want))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vit-gpu", default="target/release/vit-gpu")
+    parser.add_argument("--device", default="gpu", help="what vit-gpu calls the GPU")
+    parser.add_argument("--precision", default="f32,f16")
+    parser.add_argument("--batch-size", default="1,8")
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--only", default="", help="engines whose name contains one of these, separated by commas")
+    parser.add_argument("--output", help="JSON file")
+    args = parser.parse_args()
+
+    with tempfile.TemporaryDirectory() as folder:
+        onnx = pathlib.Path(folder) / "model.onnx"
+        only = [part for part in args.only.split(",") if part]
+        chosen = [e for e in engines(args, onnx) if not only or any(part in e[0] for part in only)]
+        if any("onnxruntime" in name for name, *_ in chosen):
+            try:
+                export(onnx)
+            except ImportError as error:
+                print(f"no ONNX export: {error}", file=sys.stderr)
+        want = Torch("cpu").logits(Torch("cpu").prepare(pixels(2)))
+        open_engines = []
+        for name, make, limit in chosen:
+            try:
+                engine = make()
+                x = pixels(2)
+                far = distance(engine.logits(x if isinstance(engine, VitGpu) else engine.prepare(x)), want)
+            except Exception as error:  # what is missing is left out, whatever the library calls it
+                print(f"{name}: left out: {str(error).splitlines()[0] if str(error) else repr(error)}", file=sys.stderr)
+                continue
+            if not far <= limit:
+                print(f"{name}: its logits are {far:.1e} away from PyTorch's, {limit:.0e} allowed: left out", file=sys.stderr)
+                continue
+            open_engines.append((name, engine, far))
+
+        rows = []
+        for batch in map(int, args.batch_size.split(",")):
+            for name, engine, far in open_engines:
+                if isinstance(engine, VitGpu):
+                    result = engine.bench(batch, args.runs)
+                    median, device = result["median_ms"] / 1e3, result["device"]
+                else:
+                    x = engine.prepare(pixels(batch))
+                    median = statistics.median(seconds(lambda: engine.run(x), args.runs, engine.wait))
+                    device = name.split()[1]
+                row = {"engine": name, "version": engine.version(), "device": device, "batch": batch}
+                rows.append(row | {"median_ms": 1e3 * median, "images_per_s": batch / median, "relative_l2": far})
+                print(f"{name:<26} batch {batch:>4} {1e3 * median:>10.2f} ms", file=sys.stderr)
+
+    print(f"| engine | version | batch | ms | images/s | vit-gpu's best is | off by |\n|---|---|---|---|---|---|---|")
+    for row in rows:
+        mine = [r["median_ms"] for r in rows if r["batch"] == row["batch"] and r["engine"].startswith("vit-gpu")]
+        ratio = f"{row['median_ms'] / min(mine):.2f}×" if mine else ""
+        print(
+            f"| {row['engine']} | {row['version']} | {row['batch']} | {row['median_ms']:.1f} | {row['images_per_s']:.2f} "
+            f"| {ratio} | {row['relative_l2']:.1e} |"
+        )
+    if args.output:
+        machine = {"system": platform.platform(), "processor": platform.processor(), "python": platform.python_version()}
+        pathlib.Path(args.output).write_text(json.dumps({"model": ARCH, "machine": machine, "results": rows}, indent=1))
+
+
+main()
