@@ -2,7 +2,7 @@
 
 Sun et al., "Massive Activations in Large Language Models" (2024), section 5, report activations of some hundreds in a few
 fixed channels of trained ViTs, beside a median below 1. The weights are those of `random:vit_base_patch16_224@0`, with biases
-of that size added in three channels of the residual stream at block 3; what the norms see there is 15 times larger.
+of that size added in three channels of the residual stream at block 3; what the norms see there is many times larger.
 
     python scripts/outliers.py FOLDER && vit-gpu verify --model FOLDER --precision f16
 
@@ -47,7 +47,7 @@ def shapes():
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: hashed.weight(name, shape, 0) for name, shape in shapes()}
+    tensors = {name: hashed.timm_weight(name, shape, 0) for name, shape in shapes()}
     for channel, value in PLANTED.items():
         tensors["blocks.3.mlp.fc2.bias"][channel] += value
     save_file({name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}, folder / "model.safetensors")

@@ -34,7 +34,7 @@ def model():
     net = timm.create_model(ARCH, pretrained=False).eval()
     with torch.no_grad():
         for name, parameter in net.named_parameters():
-            parameter.copy_(torch.from_numpy(hashed.weight(name, tuple(parameter.shape), 0)))
+            parameter.copy_(torch.from_numpy(hashed.timm_weight(name, tuple(parameter.shape), 0)))
     return net
 
 

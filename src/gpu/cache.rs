@@ -4,6 +4,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
+use etcetera::BaseStrategy;
+
 use super::adapter::AdapterReport;
 
 /// The file called `name` for an adapter with this driver and this version of the crate.
@@ -11,7 +13,7 @@ pub fn file(report: &AdapterReport, name: &str) -> Option<PathBuf> {
     let folder = match std::env::var_os("VIT_GPU_CACHE") {
         Some(folder) if folder.is_empty() => return None,
         Some(folder) => PathBuf::from(folder),
-        None => dirs::cache_dir()?.join("vit-gpu"),
+        None => etcetera::choose_base_strategy().ok()?.cache_dir().join("vit-gpu"),
     };
     let mut hash = DefaultHasher::new();
     (&report.name, report.backend, &report.driver).hash(&mut hash);

@@ -22,7 +22,7 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
 import images
-from hashed import hashed, weight
+from hashed import hashed, timm_weight
 
 HERE = Path(__file__).parent
 MODELS = HERE / "models"
@@ -240,12 +240,9 @@ def torchvision_case(name, seed, old_names=False, representation=None):
 def full_size():
     """ViT-B/16 with the weights of random:vit_base_patch16_224@0."""
     model = timm.create_model("vit_base_patch16_224", pretrained=False).eval()
-    seed = 0
-    canonical = {"cls_token": ("prefix_tokens", (1, 768)), "pos_embed": ("pos_embed", (197, 768)), "patch_embed.proj.weight": ("patch_embed.proj.weight", (768, 768))}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            own, shape = canonical.get(name, (name, tuple(parameter.shape)))
-            parameter.copy_(torch.from_numpy(weight(own, shape, seed)).reshape(parameter.shape))
+            parameter.copy_(torch.from_numpy(timm_weight(name, tuple(parameter.shape), 0)))
         features = model.forward_features(pixels("vit_base_patch16_224", 224, 224, batch=1))
         golden = {"logits": model.forward_head(features), "pooled": features[:, 0]}
         # A stripe of the last state: every token, every 48th channel.

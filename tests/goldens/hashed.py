@@ -39,3 +39,14 @@ def weight(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
         center, spread = 0.0, 0.5
     values = hashed(name, int(np.prod(shape)), seed)
     return (np.float32(center) + np.float32(spread) * values).reshape(shape)
+
+
+def timm_weight(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """The same by timm's name and shape: the prefix tokens, the position table and the patches are matrices to us."""
+    canonical = {"cls_token": "prefix_tokens"}.get(name, name)
+    matrix = shape
+    if name in ("cls_token", "pos_embed"):
+        matrix = shape[1:]
+    elif name == "patch_embed.proj.weight":
+        matrix = (shape[0], int(np.prod(shape[1:])))
+    return weight(canonical, tuple(matrix), seed).reshape(shape)

@@ -1,5 +1,6 @@
 //! The devices tests run on: the adapter named in VIT_GPU_TEST_DEVICE, else the first one found, software or not.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use vit_gpu::gpu::{DeviceRequest, GpuExecutor, Kernels};
@@ -10,6 +11,11 @@ use vit_gpu::ops::Op;
 /// `--device` argument of the adapter under test.
 pub fn name() -> String {
     std::env::var("VIT_GPU_TEST_DEVICE").unwrap_or_else(|_| "0".into())
+}
+
+/// The checkout; VIT_GPU_TEST_ROOT where its files lie elsewhere than where the tests were built.
+pub fn root() -> PathBuf {
+    std::env::var_os("VIT_GPU_TEST_ROOT").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
 }
 
 struct NoWeights;

@@ -13,7 +13,7 @@ use crate::compare::{EXACT, MODEL, assert_close, distance, worst};
 use crate::device;
 
 pub fn goldens() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/goldens")
+    device::root().join("tests/goldens")
 }
 
 fn models() -> Vec<PathBuf> {
@@ -170,7 +170,7 @@ fn each_option_matters_to_some_golden() {
 
 #[test]
 fn sessions_classify_what_forward_computes_from_the_same_pixels() {
-    let image = vit_gpu::Image::open(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/cat.png")).unwrap();
+    let image = vit_gpu::Image::open(device::root().join("assets/cat.png")).unwrap();
     let checkpoint = Checkpoint::bundled().unwrap();
     for (device, session) in sessions(&checkpoint) {
         let pixels = session.preprocess(&image).unwrap();
