@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::adapter::Candidate;
 use super::compiled::CompiledFile;
@@ -75,7 +76,9 @@ impl Device {
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             uncaptured(Trouble::Uncaptured(one_line(&error.to_string())));
         }));
-        let poller = Poller::spawn(device.clone()).map_err(|error| fail(error.to_string()))?;
+        // Submissions are cut to about half a second; software adapters compile within them, which can take minutes.
+        let patience = Duration::from_secs(if candidate.report.is_software() { 1800 } else { 120 });
+        let poller = Poller::spawn(device.clone(), patience).map_err(|error| fail(error.to_string()))?;
         // Storage bindings can't pass what one u32 byte offset reaches.
         let max_binding =
             available.max_storage_buffer_binding_size.min(available.max_buffer_size).min(u64::from(u32::MAX) & !3);

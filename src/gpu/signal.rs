@@ -9,9 +9,6 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long one submission may take before the device counts as stuck. Submissions are cut to about half a second.
-const PATIENCE: Duration = Duration::from_secs(120);
-
 #[derive(Default)]
 struct State {
     result: Option<Result<(), String>>,
@@ -38,10 +35,10 @@ impl Signal {
 
 impl Signal {
     /// Waits for a callback that is due; fails the signal if it does not come.
-    fn expect_soon(&self) {
+    fn expect_soon(&self, patience: Duration) {
         let since = Instant::now();
         while self.0.lock().unwrap_or_else(PoisonError::into_inner).result.is_none() {
-            if since.elapsed() > PATIENCE {
+            if since.elapsed() > patience {
                 return self.set(Err("the device finished without answering".to_owned()));
             }
             std::thread::sleep(Duration::from_micros(50));
@@ -72,16 +69,17 @@ pub struct Poller {
 }
 
 impl Poller {
-    pub fn spawn(device: wgpu::Device) -> std::io::Result<Poller> {
+    /// Starts the thread; a submission that takes longer than `patience` counts as stuck.
+    pub fn spawn(device: wgpu::Device, patience: Duration) -> std::io::Result<Poller> {
         let (sender, receiver) = mpsc::channel::<Watched>();
         let thread = std::thread::Builder::new().name("vit-gpu-poll".into()).spawn(move || {
             while let Ok((index, signal)) = receiver.recv() {
-                let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(PATIENCE) };
+                let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(patience) };
                 let polled = device.poll(wait);
                 let Some(signal) = signal else { continue };
                 match polled {
                     // Another thread's submit may have taken our callback and be about to run it.
-                    Ok(_) => signal.expect_soon(),
+                    Ok(_) => signal.expect_soon(patience),
                     Err(error) => signal.set(Err(error.to_string())),
                 }
             }
