@@ -2,7 +2,7 @@
 
 use super::device::Device;
 use super::executor::GpuExecutor;
-use super::kernels::{Matrices, PeakParams, dispatch_with};
+use super::kernels::{Dispatch, Matrices, PeakParams, dispatch_with};
 use super::single::Ready;
 use crate::error::Result;
 use crate::graph::Precision;
@@ -22,8 +22,8 @@ impl GpuExecutor {
         // Enough workgroups to fill any GPU; software adapters have a few cores.
         let (groups, rounds) = if software { (64, 64) } else { (8192, 256) };
         let params = PeakParams { len: 64 * groups, rounds };
-        let seconds =
-            time(device, "peak_fma", params, [groups, 1, 1], Precision::F32, &[4 * 64 * u64::from(groups)]).await?;
+        let dispatch = dispatch_with("peak_fma", params, [groups, 1, 1], Precision::F32);
+        let seconds = least(device, &dispatch, &[4 * 64 * u64::from(groups)]).await?;
         let fma = 2.0 * 128.0 * f64::from(rounds) * 64.0 * f64::from(groups) / seconds;
 
         let bytes = COPIED.min(self.max_tensor_bytes()) / if software { 4 } else { 1 };
@@ -31,7 +31,8 @@ impl GpuExecutor {
         let x = len.div_ceil(64).min(65_535);
         let params = PeakParams { len, rounds: 0 };
         let groups = [x, len.div_ceil(64).div_ceil(x), 1];
-        let seconds = time(device, "peak_copy", params, groups, Precision::F32, &[bytes, bytes]).await?;
+        let seconds =
+            least(device, &dispatch_with("peak_copy", params, groups, Precision::F32), &[bytes, bytes]).await?;
         let copy = 2.0 * bytes as f64 / seconds;
 
         let matrix = match self.capabilities.matrices {
@@ -47,24 +48,16 @@ async fn matrix(device: &Device, Matrices { size, lanes, .. }: Matrices, softwar
     let mut dispatch = dispatch_with("peak_matrix", PeakParams { len: 0, rounds }, [groups, 1, 1], Precision::F16);
     dispatch.constants = vec![("LANES", lanes), ("SIZE", size)];
     let area = u64::from(size * size);
-    let ready = Ready::with_buffers(device, &dispatch, &[2 * area, 4 * area]).await?;
-    let seconds = device.seconds(|count| ready.commands(device, count), LEAST).await?;
+    let seconds = least(device, &dispatch, &[2 * area, 4 * area]).await?;
     Ok(2.0 * 8.0 * f64::from(rounds) * f64::from(size).powi(3) * f64::from(groups) / seconds)
 }
 
 /// Seconds that one measurement takes at least.
 const LEAST: f64 = 2e-2;
 
-async fn time(
-    device: &Device,
-    shader: &'static str,
-    params: PeakParams,
-    groups: [u32; 3],
-    precision: Precision,
-    buffers: &[u64],
-) -> Result<f64> {
-    let dispatch = dispatch_with(shader, params, groups, precision);
-    let ready = Ready::with_buffers(device, &dispatch, buffers).await?;
+/// The least time of three: the first may compile.
+async fn least(device: &Device, dispatch: &Dispatch, buffers: &[u64]) -> Result<f64> {
+    let ready = Ready::with_buffers(device, dispatch, buffers).await?;
     let mut best = f64::INFINITY;
     for _ in 0..3 {
         best = best.min(device.seconds(|count| ready.commands(device, count), LEAST).await?);
