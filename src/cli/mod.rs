@@ -3,6 +3,7 @@
 mod bench;
 mod classify;
 mod devices;
+mod distance;
 mod embed;
 mod forward;
 mod info;

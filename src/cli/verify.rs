@@ -10,6 +10,7 @@ use vit_gpu::graph::Precision;
 use vit_gpu::model::random::HashedValues;
 use vit_gpu::session::{Outputs, Session, SessionOptions};
 
+use super::distance::Distance;
 use super::inputs::expand;
 use super::options::{Chatter, Format, ImageOptions, ModelOptions};
 use super::progress::Progress;
@@ -43,11 +44,6 @@ pub struct Args {
     chatter: Chatter,
 }
 
-/// f32 results may differ by this, plus as much of the reference's value.
-const F32_TOLERANCE: f64 = 1e-4;
-/// f16 results, each as one vector, may be as far from the reference's, relative to its length.
-const F16_DISTANCE: f64 = 1e-2;
-
 pub fn run(args: &Args) -> Ended {
     if args.device == DeviceRequest::Cpu {
         return Err(Error::Usage("verify compares a GPU with the processor: --device must name a GPU".into()).into());
@@ -58,11 +54,7 @@ pub fn run(args: &Args) -> Ended {
     let image = planes.len() / count(&planes, &reference);
     let batches: Vec<&[f32]> = planes.chunks(image * args.batch_size as usize).collect();
 
-    let mut runs: Vec<Run> = Vec::new();
-    for (precision, kernels) in offered(args, &checkpoint)? {
-        let session = open(&checkpoint, &args.device, precision, kernels)?;
-        runs.push(Run::new(session.device(), precision, kernels));
-    }
+    let mut runs = offered(args, &checkpoint)?;
     let progress = Progress::bar(batches.len() * runs.len(), args.chatter.quiet);
     // One session at a time: several copies of a large model may not fit.
     let wanted = batches.iter().map(|batch| reference.forward(batch, true)).collect::<Result<Vec<_>, _>>()?;
@@ -108,7 +100,7 @@ fn open(
 }
 
 /// Precisions and kernels to run: those asked for, or those the device has.
-fn offered(args: &Args, checkpoint: &Checkpoint) -> Result<Vec<(Precision, Kernels)>, Error> {
+fn offered(args: &Args, checkpoint: &Checkpoint) -> Result<Vec<Run>, Error> {
     let precisions = args.precision.map_or(vec![Precision::F32, Precision::F16], |one| vec![one]);
     let kernels = args
         .kernels
@@ -118,7 +110,7 @@ fn offered(args: &Args, checkpoint: &Checkpoint) -> Result<Vec<(Precision, Kerne
     for precision in precisions {
         for &kernels in &kernels {
             match open(checkpoint, &args.device, precision, kernels) {
-                Ok(_) => able.push((precision, kernels)),
+                Ok(session) => able.push(Run::new(session.device(), precision, kernels)),
                 Err(error @ Error::Device { .. }) => refused = Some(error),
                 Err(error) => return Err(error),
             }
@@ -151,42 +143,6 @@ fn count(planes: &[f32], session: &Session) -> usize {
     planes.len() / (cfg.in_chans * cfg.img_size.0 * cfg.img_size.1)
 }
 
-/// How far one output is from the reference, over all images.
-#[derive(Default)]
-struct Distance {
-    name: String,
-    largest: f64,
-    /// The largest share of the f32 tolerance.
-    share: f64,
-    apart: f64,
-    length: f64,
-}
-
-impl Distance {
-    fn add(&mut self, got: &[f32], want: &[f32]) {
-        for (got, want) in got.iter().zip(want).map(|(g, w)| (f64::from(*g), f64::from(*w))) {
-            let off = (got - want).abs();
-            // A NaN stays: `max` would drop it.
-            let most = |a: f64, b: f64| if b > a || b.is_nan() { b } else { a };
-            self.largest = most(self.largest, off);
-            self.share = most(self.share, off / (F32_TOLERANCE * (1.0 + want.abs())));
-            self.apart += off * off;
-            self.length += want * want;
-        }
-    }
-
-    fn relative(&self) -> f64 {
-        (self.apart / self.length).sqrt()
-    }
-
-    fn ok(&self, precision: Precision) -> bool {
-        match precision {
-            Precision::F32 => self.share <= 1.0,
-            Precision::F16 => self.relative() <= F16_DISTANCE,
-        }
-    }
-}
-
 /// One precision and family of kernels, over all images.
 struct Run {
     device: String,
@@ -210,7 +166,7 @@ impl Run {
             let values = got.get(&output.name).map_or(&[][..], |output| &output.values);
             let known = self.distances.iter().position(|distance| distance.name == output.name);
             let at = known.unwrap_or_else(|| {
-                self.distances.push(Distance { name: output.name.clone(), ..Distance::default() });
+                self.distances.push(Distance::of(&output.name));
                 self.distances.len() - 1
             });
             self.distances[at].add(values, &output.values);
@@ -274,20 +230,4 @@ impl Run {
 
 fn best(row: &[f32]) -> Option<usize> {
     (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances_notice_what_is_off_and_what_is_no_number() {
-        let mut distance = Distance::default();
-        distance.add(&[1.0, 2.0], &[1.0, 2.0001]);
-        assert!(distance.ok(Precision::F32) && distance.ok(Precision::F16));
-        distance.add(&[1.01], &[1.0]);
-        assert!(!distance.ok(Precision::F32) && distance.ok(Precision::F16));
-        distance.add(&[f32::NAN], &[1.0]);
-        assert!(!distance.ok(Precision::F32) && !distance.ok(Precision::F16));
-    }
 }

@@ -16,6 +16,7 @@ use vit_gpu::model::random::HashedValues;
 use vit_gpu::session::Session;
 
 use self::measure::Device;
+use super::distance::Distance;
 use super::options::{Chatter, Format, ModelOptions, Tuning, open};
 use super::{Ended, Failure, Outcome};
 
@@ -115,27 +116,13 @@ fn result(session: &Session) -> Result<Vec<f32>, Error> {
 
 /// Whether a device gives the processor's result; says so on stderr if not.
 fn agrees(session: &Session, got: &[f32], want: &[f32], precision: Precision) -> bool {
-    let (worst, allowed) = match precision {
-        Precision::F32 => (largest_difference(got, want), 1e-4),
-        Precision::F16 => (relative_distance(got, want), 1e-2),
-    };
-    // A NaN compares false with everything: it must count as disagreement.
-    let agrees = worst <= allowed;
+    let mut distance = Distance::of("result");
+    distance.add(got, want);
+    let agrees = distance.ok(precision);
     if !agrees {
-        eprintln!("error: {} and the processor disagree: relative difference {worst:e}", session.device());
+        let (largest, relative) = (distance.largest, distance.relative());
+        let name = session.device();
+        eprintln!("error: {name} and the processor disagree: off by at most {largest:e}, relative L2 {relative:e}");
     }
     agrees
-}
-
-/// The largest difference of two vectors, relative to 1 + |b|.
-fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
-    let each = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs() / (1.0 + b.abs())));
-    each.fold(0.0, |most, next| if next > most || next.is_nan() { next } else { most })
-}
-
-/// |a − b| / |b| of two vectors.
-fn relative_distance(a: &[f32], b: &[f32]) -> f64 {
-    let square = |x: f32| f64::from(x) * f64::from(x);
-    let apart: f64 = a.iter().zip(b).map(|(a, b)| square(a - b)).sum();
-    (apart / b.iter().map(|b| square(*b)).sum::<f64>()).sqrt()
 }

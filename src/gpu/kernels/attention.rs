@@ -35,9 +35,9 @@ static KERNELS: [(&str, Way); 10] = [
 const BUSY: usize = 132;
 /// Wider heads take software adapters long to compile when written out.
 const WIDEST_SUBGROUP: usize = 96;
-/// Subgroup of the tiled kernel hold heads up to this width.
+/// Registers of the tiled kernel hold heads up to this width.
 const WIDEST_TILE: usize = 128;
-/// Subgroup of the matrix kernel hold heads up to this width.
+/// Registers of the matrix kernel hold heads up to this width.
 const WIDEST_MATRIX: usize = 256;
 
 impl Way {
