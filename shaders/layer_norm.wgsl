@@ -1,7 +1,7 @@
-// y = (x − mean)/√(var + eps)·weight + bias within each group of len consecutive values.
+// y = (x − mean)/√(var + eps)·weight + bias within each group of len consecutive values; with RMS mean and bias are 0.
 //
 // Shapes:   x [groups, len], weight [len], bias [len], y [groups, len]; E, any len.
-// Bindings: 0 params; 1 x; 2 weight; 3 bias; 4 y.
+// Bindings: 0 params; 1 x; 2 weight; 3 bias (a stand-in with RMS, not read); 4 y.
 // Dispatch: one workgroup of 64 a group, counted along x, then y.
 // Numerics: f32 whatever E is; mean first, then the variance about it (no cancellation); 64 running sums, then a tree.
 // CPU twin: src/ops/layer_norm.rs.
@@ -11,6 +11,8 @@ struct Params {
     len: u32,
     eps: f32,
 }
+
+override RMS: bool = false;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<E>;
@@ -29,11 +31,14 @@ fn main(
         return;
     }
     let first = which * params.len;
-    var sum = 0.0;
-    for (var i = lane; i < params.len; i += SIZE) {
-        sum += f32(x[first + i]);
+    var mean = 0.0;
+    if !RMS {
+        var sum = 0.0;
+        for (var i = lane; i < params.len; i += SIZE) {
+            sum += f32(x[first + i]);
+        }
+        mean = total(sum, lane) / f32(params.len);
     }
-    let mean = total(sum, lane) / f32(params.len);
     var squares = 0.0;
     for (var i = lane; i < params.len; i += SIZE) {
         let d = f32(x[first + i]) - mean;
@@ -42,6 +47,10 @@ fn main(
     let variance = total(squares, lane) / f32(params.len);
     let rstd = 1.0 / sqrt(variance + params.eps);
     for (var i = lane; i < params.len; i += SIZE) {
-        y[first + i] = E((f32(x[first + i]) - mean) * rstd * f32(weight[i]) + f32(bias[i]));
+        var value = (f32(x[first + i]) - mean) * rstd * f32(weight[i]);
+        if !RMS {
+            value += f32(bias[i]);
+        }
+        y[first + i] = E(value);
     }
 }

@@ -1,7 +1,8 @@
-// y = (x − mean)/√(var + eps)·weight + bias within each group of len consecutive values, read once into registers.
+// y = (x − mean)/√(var + eps)·weight + bias within each group of len consecutive values, read once into registers;
+// with RMS mean and bias are 0.
 //
 // Shapes:   x [groups, len], weight [len], bias [len], y [groups, len]; E; len a multiple of 4, at most 4·SIZE·VEC4S.
-// Bindings: 0 params; 1 x; 2 weight; 3 bias; 4 y.
+// Bindings: 0 params; 1 x; 2 weight; 3 bias (a stand-in with RMS, not read); 4 y.
 // Dispatch: one workgroup of SIZE a group, counted along x, then y; SIZE and how it sums: common/total.wgsl (64, through
 //           workgroup memory) or common/total_subgroup.wgsl (8, one subgroup; for software adapters).
 // Constants in front of this text: VEC4S, vec4s that one invocation keeps.
@@ -13,6 +14,8 @@ struct Params {
     len: u32,
     eps: f32,
 }
+
+override RMS: bool = false;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<E4>;
@@ -40,7 +43,10 @@ fn main(
     let x${i} = vec4<f32>(x[first + at${i}]);
     sum4 += there${i} * x${i};
     //# end
-    let mean = total((sum4.x + sum4.y) + (sum4.z + sum4.w), lane) / f32(params.len);
+    var mean = 0.0;
+    if !RMS {
+        mean = total((sum4.x + sum4.y) + (sum4.z + sum4.w), lane) / f32(params.len);
+    }
     var squares4 = vec4(0.0);
     //# for i in VEC4S
     let d${i} = there${i} * (x${i} - mean);
@@ -50,7 +56,11 @@ fn main(
     let rstd = 1.0 / sqrt(variance + params.eps);
     //# for i in VEC4S
     if lane + ${i}u * SIZE < len4 {
-        y[first + at${i}] = E4(d${i} * rstd * vec4<f32>(weight[at${i}]) + vec4<f32>(bias[at${i}]));
+        var y${i} = d${i} * rstd * vec4<f32>(weight[at${i}]);
+        if !RMS {
+            y${i} += vec4<f32>(bias[at${i}]);
+        }
+        y[first + at${i}] = E4(y${i});
     }
     //# end
 }

@@ -1,6 +1,6 @@
-// y[b] = mean over count tokens of x[b], from token first on (one token: that token).
+// y[b] = of_mean·mean + of_max·max over count tokens of x[b], from token first on (one token: that token).
 //
-// Shapes:   x [batch, tokens, width]; y [batch, width]; E.
+// Shapes:   x [batch, tokens, width]; y [batch, ld], columns col to col + width; E.
 // Bindings: 0 params; 1 x; 2 y.
 // Dispatch: 64 invocations, one output value each, counted along x, then y.
 // Numerics: f32, 4 running sums so that thousands of tokens round no worse than hundreds.
@@ -12,6 +12,10 @@ struct Params {
     width: u32,
     first: u32,
     count: u32,
+    col: u32, // first column of y
+    ld: u32, // columns of y
+    of_mean: f32,
+    of_max: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -28,10 +32,20 @@ fn main(
     if at >= params.len {
         return;
     }
-    let start = (at / params.width * params.tokens + params.first) * params.width + at % params.width;
+    let image = at / params.width;
+    let d = at % params.width;
+    let start = (image * params.tokens + params.first) * params.width + d;
     var sums = vec4(0.0);
+    var largest = f32(x[start]);
     for (var t = 0u; t < params.count; t++) {
-        sums[t % 4u] += f32(x[start + t * params.width]);
+        let value = f32(x[start + t * params.width]);
+        sums[t % 4u] += value;
+        largest = max(largest, value);
     }
-    y[at] = E(((sums.x + sums.y) + (sums.z + sums.w)) / f32(params.count));
+    let mean = ((sums.x + sums.y) + (sums.z + sums.w)) / f32(params.count);
+    var pooled = mean;
+    if params.of_max != 0.0 {
+        pooled = params.of_mean * mean + params.of_max * largest;
+    }
+    y[image * params.ld + params.col + d] = E(pooled);
 }

@@ -1,6 +1,7 @@
 //! The tensors of a checkpoint as its family names them, with the questions families ask.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::safetensors::Tensors;
 use crate::error::{Error, Result};
@@ -10,47 +11,72 @@ use crate::ops::Activation;
 const PREFIXES: [&str; 4] = ["module.", "_orig_mod.", "model.", "state_dict."];
 
 /// Names (without wrappers) and shapes, with the configuration beside them.
+#[derive(Clone)]
 pub struct Names {
     /// What messages call the checkpoint.
     pub file: String,
     /// `config.json`, if there is one.
     pub config: Option<serde_json::Value>,
-    shapes: BTreeMap<String, Vec<usize>>,
+    /// Put in front of every name that is asked for.
+    base: String,
+    shapes: Arc<BTreeMap<String, Vec<usize>>>,
     /// Name without wrappers to name in the file.
-    originals: BTreeMap<String, String>,
+    originals: Arc<BTreeMap<String, String>>,
 }
 
 impl Names {
     pub fn new(tensors: &Tensors, config: Option<serde_json::Value>) -> Names {
-        let mut names =
-            Names { file: tensors.name.clone(), config, shapes: BTreeMap::new(), originals: BTreeMap::new() };
+        let (mut shapes, mut originals) = (BTreeMap::new(), BTreeMap::new());
         for (original, shape) in tensors.shapes() {
             let mut name = original;
             while let Some(rest) = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) {
                 name = rest;
             }
-            names.shapes.insert(name.to_owned(), shape.to_vec());
-            names.originals.insert(name.to_owned(), original.to_owned());
+            shapes.insert(name.to_owned(), shape.to_vec());
+            originals.insert(name.to_owned(), original.to_owned());
         }
-        names
+        let (shapes, originals) = (Arc::new(shapes), Arc::new(originals));
+        Names { file: tensors.name.clone(), config, base: String::new(), shapes, originals }
     }
 
-    /// The name in the file.
+    /// The same tensors, asked for by what follows `base` in their names.
+    #[must_use]
+    pub fn under(&self, base: &str) -> Names {
+        Names { base: format!("{}{base}", self.base), ..self.clone() }
+    }
+
+    /// The same tensors beside another configuration.
+    #[must_use]
+    pub fn configured(&self, config: Option<serde_json::Value>) -> Names {
+        Names { config, ..self.clone() }
+    }
+
+    /// The name in the file, from a whole name.
     pub fn original(&self, name: &str) -> String {
         self.originals.get(name).cloned().unwrap_or_else(|| name.to_owned())
     }
 
-    /// Every name, sorted.
+    /// Every whole name, sorted.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.shapes.keys().map(String::as_str)
     }
 
+    /// The whole name of what is called `name` here.
+    pub fn whole(&self, name: &str) -> String {
+        format!("{}{name}", self.base)
+    }
+
     pub fn has(&self, name: &str) -> bool {
-        self.shapes.contains_key(name)
+        self.shapes.contains_key(&self.whole(name))
     }
 
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.shapes.get(name).map(Vec::as_slice)
+        self.shapes.get(&self.whole(name)).map(Vec::as_slice)
+    }
+
+    /// Size of a tensor's axis, 0 where there is none.
+    pub fn axis(&self, name: &str, axis: usize) -> usize {
+        self.shape(name).and_then(|shape| shape.get(axis)).copied().unwrap_or(0)
     }
 
     /// A tensor's shape, which must have `rank` axes.
@@ -58,13 +84,13 @@ impl Names {
         match self.shape(name) {
             Some(shape) if shape.len() == rank => Ok(shape),
             Some(shape) => Err(Error::WrongShape {
-                tensor: name.into(),
+                tensor: self.whole(name),
                 expected: vec![0; rank],
                 found: shape.to_vec(),
                 file: self.file.clone(),
             }),
             None => Err(Error::MissingTensor {
-                tensor: name.into(),
+                tensor: self.whole(name),
                 expected: vec![0; rank],
                 family,
                 file: self.file.clone(),
@@ -72,11 +98,16 @@ impl Names {
         }
     }
 
+    /// An error about the weights.
+    pub fn error(&self, reason: impl ToString) -> Error {
+        Error::model(&self.file, reason.to_string())
+    }
+
     /// How many consecutive `i` from 0 on have a tensor `prefix{i}.…`.
     pub fn count(&self, prefix: &str) -> usize {
         (0..)
             .take_while(|i| {
-                let start = format!("{prefix}{i}.");
+                let start = self.whole(&format!("{prefix}{i}."));
                 self.shapes.range(start.clone()..).next().is_some_and(|(name, _)| name.starts_with(&start))
             })
             .count()
@@ -105,6 +136,41 @@ impl Names {
             .map(|value| pair(value).ok_or_else(|| self.config_error(format!("`{name}` is {value}"))))
             .transpose()
     }
+
+    /// A text field of `config.json`.
+    pub fn text_field(&self, name: &str) -> Option<&str> {
+        self.field(name).and_then(serde_json::Value::as_str)
+    }
+
+    /// A number field of `config.json`.
+    pub fn number_field(&self, name: &str) -> Result<Option<f64>> {
+        self.field(name)
+            .map(|value| value.as_f64().ok_or_else(|| self.config_error(format!("`{name}` is {value}"))))
+            .transpose()
+    }
+
+    /// An activation's name in `config.json`.
+    pub fn act_field(&self, name: &str) -> Result<Option<Activation>> {
+        let named = |value: &serde_json::Value| {
+            let act = value.as_str().and_then(Activation::named);
+            act.ok_or_else(|| self.config_error(format!("{name} {value} is not supported")))
+        };
+        self.field(name).map(named).transpose()
+    }
+
+    /// `num_heads` of a `config.json`, else the head count of a width everyone uses.
+    pub fn heads(&self, embed_dim: usize) -> Result<usize> {
+        match self.size_field("num_heads")? {
+            Some(heads) => Ok(heads),
+            None => standard_heads(embed_dim).ok_or_else(|| self.no_heads(embed_dim)),
+        }
+    }
+
+    /// The refusal of weights that don't tell their head count.
+    pub fn no_heads(&self, embed_dim: usize) -> Error {
+        let reason = "the head count is not in the weights: a config.json with `num_heads` must give it";
+        self.error(format!("{reason} (width {embed_dim})"))
+    }
 }
 
 /// A JSON whole number.
@@ -122,16 +188,12 @@ pub fn pair(value: &serde_json::Value) -> Option<(usize, usize)> {
     }
 }
 
-/// An activation by the name that timm or Hugging Face gives it.
-pub fn activation(name: &str) -> Option<Activation> {
-    Some(match name {
-        "gelu" | "gelu_erf" => Activation::Gelu,
-        "gelu_tanh" | "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
-        "quick_gelu" | "quickgelu" => Activation::QuickGelu,
-        "relu" => Activation::Relu,
-        "silu" | "swish" => Activation::Silu,
-        _ => return None,
-    })
+/// Height and width of timm's `input_size`, `[C, H, W]`.
+pub fn input_size(pretrained_cfg: &serde_json::Value) -> Option<(usize, usize)> {
+    match &pretrained_cfg.get("input_size")?.as_array()?[..] {
+        [_, h, w] => Some((size(h)?, size(w)?)),
+        _ => None,
+    }
 }
 
 /// Heads of the widths everyone uses, for files that come without a configuration: D/64.

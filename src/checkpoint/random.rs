@@ -13,8 +13,8 @@ pub struct RandomLoader {
 }
 
 impl RandomLoader {
-    pub fn new(cfg: &VitConfig, seed: u64) -> RandomLoader {
-        RandomLoader { shapes: weight_specs(cfg).into_iter().map(|spec| (spec.name, spec.shape)).collect(), seed }
+    pub fn new(cfg: &VitConfig, seed: u64) -> Result<RandomLoader> {
+        Ok(RandomLoader { shapes: weight_specs(cfg)?.into_iter().map(|spec| (spec.name, spec.shape)).collect(), seed })
     }
 }
 

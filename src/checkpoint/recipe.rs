@@ -6,25 +6,44 @@ use super::safetensors::Tensors;
 use crate::error::{Error, Result};
 use crate::model::WeightLoader;
 
-/// One tensor of the file, with the shape it must have and, where its layout differs, how to permute it.
+/// One tensor of the file, or some of its rows, with the shape it must have and, where its layout differs, how to permute it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     /// Name in the file, without the prefixes that [`super::Names`] strips.
     pub tensor: String,
     /// Shape in the file.
     pub shape: Vec<usize>,
-    /// Shape it is seen as, and the order its axes are taken in; `None` for as it lies.
-    pub permute: Option<(Vec<usize>, Vec<usize>)>,
+    /// First value taken.
+    first: usize,
+    /// Shape that what is taken is seen as.
+    view: Vec<usize>,
+    /// The order its axes are taken in; `None` for as it lies.
+    axes: Option<Vec<usize>>,
 }
 
 impl Part {
     /// A tensor as it lies.
     pub fn new(tensor: impl Into<String>, shape: &[usize]) -> Part {
-        Part { tensor: tensor.into(), shape: shape.to_vec(), permute: None }
+        Part { tensor: tensor.into(), shape: shape.to_vec(), first: 0, view: shape.to_vec(), axes: None }
+    }
+
+    /// Of the tensor, `count` rows along the first axis from `first` on.
+    #[must_use]
+    pub fn rows(mut self, first: usize, count: usize) -> Part {
+        self.first = first * self.shape[1..].iter().product::<usize>();
+        self.view[0] = count;
+        self
+    }
+
+    /// What is taken, seen as `view` and with its axes in the order `axes`.
+    #[must_use]
+    pub fn permuted(mut self, view: &[usize], axes: &[usize]) -> Part {
+        (self.view, self.axes) = (view.to_vec(), Some(axes.to_vec()));
+        self
     }
 
     fn len(&self) -> usize {
-        self.shape.iter().product()
+        self.view.iter().product()
     }
 }
 
@@ -52,12 +71,12 @@ impl WeightLoader for RecipeLoader {
             }
             let take = out.len().min(part.len() - skip);
             let (piece, rest) = out.split_at_mut(take);
-            match &part.permute {
-                None => self.tensors.read(&part.tensor, skip, piece)?,
-                Some((view, axes)) => {
+            match &part.axes {
+                None => self.tensors.read(&part.tensor, part.first + skip, piece)?,
+                Some(axes) => {
                     let mut values = vec![0.0; part.len()];
-                    self.tensors.read(&part.tensor, 0, &mut values)?;
-                    piece.copy_from_slice(&permuted(&values, view, axes)[skip..skip + take]);
+                    self.tensors.read(&part.tensor, part.first, &mut values)?;
+                    piece.copy_from_slice(&permuted(&values, &part.view, axes)[skip..skip + take]);
                 }
             }
             (out, skip) = (rest, 0);

@@ -17,7 +17,7 @@ const MAX_HEADER: u64 = 100_000_000;
 /// Values converted at a time.
 const CHUNK: usize = 1 << 18;
 
-trait ReadSeek: Read + Seek + Send {}
+pub(super) trait ReadSeek: Read + Seek + Send {}
 impl<T: Read + Seek + Send> ReadSeek for T {}
 
 /// One file: its header, and a handle to read values through.
@@ -84,17 +84,31 @@ impl Tensors {
         Ok(tensors)
     }
 
-    fn empty(name: String) -> Tensors {
+    /// No tensors yet.
+    pub(super) fn empty(name: String) -> Tensors {
         Tensors { name, shards: Vec::new(), infos: BTreeMap::new() }
     }
 
     fn add(&mut self, path: &Path, mut reader: Box<dyn ReadSeek>) -> Result<()> {
         let fail = |reason: String| Error::Safetensors { file: path.to_path_buf(), reason };
         let (metadata, data_start) = read_header(&mut reader).map_err(fail)?;
-        for (name, info) in metadata.tensors() {
-            if self.infos.insert(name.clone(), (self.shards.len(), info.clone())).is_some() {
-                return Err(fail(format!("tensor `{name}` is in two shards")));
+        let infos: Vec<_> = metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
+        self.push(path, reader, data_start, infos)
+    }
+
+    /// Adds tensors whose offsets count from `data_start` in `reader`.
+    pub(super) fn push(
+        &mut self,
+        path: &Path,
+        reader: Box<dyn ReadSeek>,
+        data_start: u64,
+        infos: impl IntoIterator<Item = (String, TensorInfo)>,
+    ) -> Result<()> {
+        for (name, info) in infos {
+            if self.infos.contains_key(&name) {
+                return Err(Error::model(&self.name, format!("tensor `{name}` is there twice")));
             }
+            self.infos.insert(name, (self.shards.len(), info));
         }
         self.shards.push(Shard { path: path.to_path_buf(), data_start, reader: Mutex::new(reader) });
         Ok(())

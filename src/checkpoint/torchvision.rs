@@ -1,6 +1,7 @@
 //! torchvision `VisionTransformer` (`torchvision/models/vision_transformer.py`), with the MLP names of either version.
 
-use super::names::{Names, grid, standard_heads};
+use super::names::{Names, grid};
+use super::positions::{Positions, Resample};
 use super::recipe::{Part, Recipe};
 use super::{Family, transforms};
 use crate::error::{Error, Result};
@@ -12,6 +13,7 @@ pub static FAMILY: Family = Family {
     detect: |names| names.has("conv_proj.weight") && names.has("encoder.pos_embedding"),
     configure,
     recipe,
+    positions: |_| Positions::on_request(Resample::BicubicAlignCorners),
     ignorable: |_, _| false,
     transform,
 };
@@ -22,13 +24,10 @@ fn configure(names: &Names) -> Result<VitConfig> {
     };
     let depth = names.count("encoder.layers.encoder_layer_");
     // torchvision writes no configuration; a config.json beside the weights may give what they can't tell.
-    let num_heads = names.size_field("num_heads")?.or(standard_heads(embed_dim)).ok_or_else(|| {
-        let reason = format!(
-            "the head count is not in the weights: a config.json with `num_heads` must give it (width {embed_dim})"
-        );
-        Error::model(&names.file, reason)
-    })?;
-    let mut cfg = VitConfig::plain(1, 1, embed_dim, depth, num_heads);
+    let mut cfg = VitConfig::plain(1, 1, embed_dim, depth, names.heads(embed_dim)?);
+    if !embed_dim.is_multiple_of(cfg.num_heads.max(1)) {
+        return Err(names.config_error(format!("{} heads don't divide a width of {embed_dim}", cfg.num_heads)));
+    }
     cfg.in_chans = in_chans;
     cfg.patch_size = (patch_h, patch_w);
     cfg.patch_bias = names.has("conv_proj.bias");

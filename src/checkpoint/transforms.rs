@@ -77,6 +77,36 @@ pub fn torchvision((h, w): (usize, usize), large_16: bool) -> Transform {
     Transform { resize, filter, crop, mean: IMAGENET_MEAN, std: IMAGENET_STD, arithmetic: Arithmetic::Torchvision }
 }
 
+/// open_clip's evaluation transform (`open_clip/transform.py`) for a `preprocess_cfg`; OpenAI's where it is null.
+pub fn open_clip(cfg: &Value, (h, w): (usize, usize)) -> Result<Transform, String> {
+    let mean = field(cfg, "mean", CLIP_MEAN, triple)?;
+    let std = field(cfg, "std", CLIP_STD, triple)?;
+    let filter = field(cfg, "interpolation", Filter::Bicubic, |name| match name.as_str()? {
+        "bicubic" | "random" => Some(Filter::Bicubic),
+        "bilinear" => Some(Filter::Bilinear),
+        _ => None,
+    })?;
+    let fill = field(cfg, "fill_color", 0, |v| v.as_u64().and_then(|v| u8::try_from(v).ok()))?;
+    let resize =
+        match field(cfg, "resize_mode", "shortest".to_owned(), |mode| mode.as_str().map(str::to_owned))?.as_str() {
+            "shortest" if h == w => Resize::Shortest(h),
+            "shortest" => Resize::KeepRatio(h, w, Longest::No),
+            "longest" => Resize::KeepRatio(h, w, Longest::Yes),
+            "squash" => Resize::Exact(h, w),
+            other => return Err(format!("`resize_mode` is `{other}`")),
+        };
+    let crop = Some(Crop { size: (h, w), rule: CropRule::Torchvision, fill: [fill; 3] });
+    Ok(Transform { resize, filter, crop, mean, std, arithmetic: Arithmetic::Torchvision })
+}
+
+/// What timm gives the weights of vit_jax and big_vision: squashed to the size, bilinear, to −1…1.
+///
+/// The original resizes without antialiasing in TensorFlow; photos shrunk that way alias, so Pillow's filter is used.
+pub fn big_vision((h, w): (usize, usize)) -> Transform {
+    let (resize, filter, arithmetic) = (Resize::Exact(h, w), Filter::Bilinear, Arithmetic::Torchvision);
+    Transform { resize, filter, crop: None, mean: [0.5; 3], std: [0.5; 3], arithmetic }
+}
+
 /// Class defaults of a Hugging Face processor: size, whether an int means the shortest edge, filter, crop, mean, std.
 struct Defaults {
     size: Value,
@@ -103,7 +133,10 @@ fn defaults(kind: &str) -> Option<Defaults> {
 }
 
 /// A Hugging Face image processor as transformers 4 runs it on Pillow images: resize, crop, rescale, normalise.
-pub fn hugging_face(json: &Value) -> Result<Transform, String> {
+///
+/// With `image_size`, its result has that size: the crop, or the resize where there is no crop; a resize before a crop keeps
+/// its ratio to the crop's size.
+pub fn hugging_face(json: &Value, image_size: Option<(usize, usize)>) -> Result<Transform, String> {
     // processor_config.json nests it.
     let json = json.get("image_processor").filter(|inner| inner.is_object()).unwrap_or(json);
     let name = |key: &str| json.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -132,9 +165,25 @@ pub fn hugging_face(json: &Value) -> Result<Transform, String> {
         None
     };
     let normalize = switch("do_normalize", true)?;
+    let (resize, crop) = match image_size {
+        Some(size) => sized(resize, crop, size),
+        None => (resize, crop),
+    };
     let mean = field(json, "image_mean", defaults.mean, triple)?;
     let std = field(json, "image_std", defaults.std, triple)?;
     Ok(Transform { resize, filter, crop, mean, std, arithmetic: Arithmetic::HuggingFace { rescale, normalize } })
+}
+
+/// The same steps for another result.
+fn sized(resize: Resize, crop: Option<Crop>, size: (usize, usize)) -> (Resize, Option<Crop>) {
+    let Some(crop) = crop else { return (Resize::Exact(size.0, size.1), None) };
+    let scaled = |n: usize, from: usize, to: usize| (n as f64 * to as f64 / from.max(1) as f64).round() as usize;
+    let resize = match resize {
+        Resize::Shortest(n) => Resize::Shortest(scaled(n, crop.size.0.min(crop.size.1), size.0.min(size.1))),
+        Resize::Exact(h, w) => Resize::Exact(scaled(h, crop.size.0, size.0), scaled(w, crop.size.1, size.1)),
+        other => other,
+    };
+    (resize, Some(Crop { size, ..crop }))
 }
 
 fn resize_rule(value: &Value, shortest: bool) -> Result<Resize, String> {
@@ -188,7 +237,7 @@ mod tests {
 
     #[test]
     fn hugging_face_sizes_in_every_spelling() {
-        let resize = |json: Value| hugging_face(&json).unwrap().resize;
+        let resize = |json: Value| hugging_face(&json, None).unwrap().resize;
         assert_eq!(resize(json!({})), Resize::Exact(224, 224));
         assert_eq!(resize(json!({"size": 384})), Resize::Exact(384, 384));
         assert_eq!(resize(json!({"size": [30, 20]})), Resize::Exact(30, 20));
@@ -197,7 +246,8 @@ mod tests {
         assert_eq!(resize(json!({"feature_extractor_type": "DeiTFeatureExtractor"})), Resize::Exact(256, 256));
         assert_eq!(resize(json!({"image_processor": {"size": 8}})), Resize::Exact(8, 8));
         assert_eq!(resize(json!({"do_resize": false})), Resize::None);
-        let fast = hugging_face(&json!({"image_processor_type": "ViTImageProcessorFast", "resample": 3})).unwrap();
+        let fast =
+            hugging_face(&json!({"image_processor_type": "ViTImageProcessorFast", "resample": 3}), None).unwrap();
         assert_eq!((fast.filter, fast.crop), (Filter::Bicubic, None));
         for bad in [
             json!({"size": 0}),
@@ -205,7 +255,7 @@ mod tests {
             json!({"image_processor_type": "Other"}),
             json!({"size": "big"}),
         ] {
-            assert!(hugging_face(&bad).is_err(), "{bad}");
+            assert!(hugging_face(&bad, None).is_err(), "{bad}");
         }
     }
 }

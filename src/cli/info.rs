@@ -7,17 +7,24 @@ use vit_gpu::checkpoint::Checkpoint;
 use vit_gpu::graph::{Graph, Kind, Precision};
 use vit_gpu::model::{Input, Request, build, weight_specs};
 
+use super::options::ModelOptions;
 use super::{Ended, Outcome};
 
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder, .safetensors file or random:ARCH@SEED [default: the bundled CIFAR-10 model]
-    #[arg(value_name = "MODEL")]
-    model: Option<String>,
+    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    named: Option<String>,
+    #[command(flatten)]
+    options: ModelOptions,
 }
 
 pub fn run(args: &Args) -> Ended {
-    let checkpoint = args.model.as_deref().map_or_else(Checkpoint::bundled, Checkpoint::open)?;
+    let options = &args.options;
+    let checkpoint = match &args.named {
+        Some(model) => Checkpoint::open_at(model, options.image_size)?,
+        None => options.open()?,
+    };
     let request =
         Request { batch: 1, input: Input::Planes, last_hidden_state: true, taps: false, precision: Precision::F32 };
     let graph = build(&checkpoint.config, request, u64::MAX)?;
@@ -70,7 +77,7 @@ fn layers(out: &mut impl Write, graph: &Graph) -> io::Result<()> {
 }
 
 fn totals(out: &mut impl Write, checkpoint: &Checkpoint, graph: &Graph) -> io::Result<()> {
-    let specs = weight_specs(&checkpoint.config);
+    let specs = weight_specs(&checkpoint.config).map_err(io::Error::other)?;
     let parameters: usize = specs.iter().map(|spec| spec.shape.iter().product::<usize>()).sum();
     let plan = vit_gpu::graph::Plan::new(graph, u64::MAX).map_err(io::Error::other)?;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);

@@ -15,11 +15,24 @@ pub struct ModelOptions {
     /// Folder, .safetensors file or random:ARCH@SEED [default: the bundled CIFAR-10 model]
     #[arg(long, short = 'm', value_name = "MODEL")]
     pub model: Option<String>,
+    /// Run at another image size than the model's: its position table is resampled, preprocessing follows
+    #[arg(long, value_name = "H[xW]", value_parser = image_size)]
+    pub image_size: Option<(usize, usize)>,
+}
+
+/// `H` or `HxW`.
+fn image_size(text: &str) -> Result<(usize, usize), String> {
+    let (h, w) = text.split_once('x').unwrap_or((text, text));
+    let side = |text: &str| text.parse().ok().filter(|n| (1..=1 << 14).contains(n));
+    side(h).zip(side(w)).ok_or_else(|| "expected H or HxW, such as 384 or 384x512".to_owned())
 }
 
 impl ModelOptions {
     pub fn open(&self) -> vit_gpu::Result<Checkpoint> {
-        self.model.as_deref().map_or_else(Checkpoint::bundled, Checkpoint::open)
+        match &self.model {
+            Some(model) => Checkpoint::open_at(model, self.image_size),
+            None => Checkpoint::bundled_at(self.image_size),
+        }
     }
 }
 

@@ -28,8 +28,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Ended {
     // Only the configuration files are read where they suffice: no weights are needed.
     let transform = match &args.model.model {
-        Some(model) => Checkpoint::transform_only(model)?,
-        None => Checkpoint::bundled()?.transform,
+        Some(model) => Checkpoint::transform_only(model, args.model.image_size)?,
+        None => args.model.open()?.transform,
     };
     let input = if args.image == "-" { Input::Stdin } else { Input::File(PathBuf::from(&args.image)) };
     let image = input.read(args.reading.orient())?;

@@ -15,12 +15,13 @@ pub fn run(op: &LayerNorm, operands: &Operands<'_>, out: &mut [f32]) {
             #[inline(always)]
             || {
                 for (y, x) in out.chunks_exact_mut(op.len).zip(x.chunks_exact(op.len)) {
-                    let mean = sum_by(x, |v| v) / op.len as f32;
+                    let mean = if op.rms { 0.0 } else { sum_by(x, |v| v) / op.len as f32 };
                     let var = sum_by(x, |v| (v - mean) * (v - mean)) / op.len as f32;
                     let rstd = 1.0 / (var + op.eps).sqrt();
-                    for (((y, x), w), b) in y.iter_mut().zip(x).zip(&weight[..op.len]).zip(&bias[..op.len]) {
-                        *y = (x - mean) * rstd * w + b;
+                    for ((y, x), w) in y.iter_mut().zip(x).zip(&weight[..op.len]) {
+                        *y = (x - mean) * rstd * w;
                     }
+                    y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
                 }
             },
         );

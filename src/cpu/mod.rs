@@ -1,6 +1,7 @@
 //! Runs a plan on the processor. Falls back to `ops/`'s plain functions where speed is of no account.
 
 mod attention;
+mod glu;
 mod layer_norm;
 mod linear;
 mod math;
@@ -129,6 +130,7 @@ pub fn run_op(op: &Op, operands: &Operands<'_>, out: &mut [f32]) -> Result<()> {
         Op::Linear(op) => linear::run(op, operands, out),
         Op::Attention(op) => attention::run(op, operands, out),
         Op::LayerNorm(op) => layer_norm::run(op, operands, out),
+        Op::Glu(op) => glu::run(op, operands, out),
         Op::Unfold(_) | Op::Tokens(_) | Op::Pool(_) | Op::Add(_) => op.reference(operands, out)?,
     }
     Ok(())

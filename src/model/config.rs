@@ -14,6 +14,50 @@ pub enum Head {
     Distilled,
 }
 
+/// How a block joins its branches to the residual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Block {
+    /// `x + ls1(attn(norm1(x)))`, then `x + ls2(mlp(norm2(x)))`.
+    PreNorm,
+    /// `x + norm1(attn(x))`, then `x + norm2(mlp(x))` (Swin v2's order; timm's `rpn` models).
+    ResPost,
+    /// `x + ls(attn(n)) + ls(mlp(n))` with one norm `n = norm1(x)` (ViT-22B; timm's `xp` models).
+    ParallelScaling,
+    /// So many attention branches of `x` added at once, then so many MLPs (Touvron et al. 2022; timm's `18x2` models).
+    ParallelThings(usize),
+}
+
+/// What lies between an MLP's two products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mlp {
+    /// The activation.
+    Plain,
+    /// A gated linear unit: `act(a)·b` of the halves `a` and `b` of twice the width.
+    Glu,
+}
+
+/// Which tokens make the pooled vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// One token, or tokens averaged or compared.
+    Tokens(PoolKind),
+    /// Attention of one learned query to the tokens from this one on, then an MLP (`attn_pool`; SigLIP's head).
+    Attention(usize),
+    /// The class tokens of the last `layers` blocks, oldest first, and the mean of the last block's tokens from `from` on
+    /// (DINOv2's linear heads).
+    ClassAndMean {
+        /// First token of the mean.
+        from: usize,
+        /// Blocks whose class token is taken.
+        layers: usize,
+    },
+}
+
+impl Pooling {
+    /// The class token.
+    pub const CLASS: Pooling = Pooling::Tokens(PoolKind::Token(0));
+}
+
 /// Everything about a model that its weights don't say, in timm's vocabulary. Nothing here is folded into weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VitConfig {
@@ -35,21 +79,37 @@ pub struct VitConfig {
     pub mlp_hidden: usize,
     /// Whether the patch projection has a bias.
     pub patch_bias: bool,
+    /// Whether the projected patches are normalised (`patch_embed.norm`, AIMv2).
+    pub embed_norm: bool,
     /// Whether q, k and v have biases.
     pub qkv_bias: bool,
+    /// Whether q and k are normalised within each head (`q_norm`, `k_norm`).
+    pub qk_norm: bool,
+    /// Whether the attention's output projection has a bias.
+    pub proj_bias: bool,
+    /// Whether the MLP's layers have biases.
+    pub mlp_bias: bool,
     /// Whether a class token comes first.
     pub class_token: bool,
     /// Whether a distillation token comes second.
     pub dist_token: bool,
     /// Register tokens after those.
     pub reg_tokens: usize,
+    /// Whether there is a position table (`pos_embed`).
+    pub pos_embed: bool,
     /// How many of the prefix tokens the position table covers.
     pub pos_prefix: usize,
     /// Whether a norm follows the position embedding (`norm_pre`, CLIP).
     pub pre_norm: bool,
     /// Epsilon of every norm.
     pub norm_eps: f32,
-    /// The MLP's activation.
+    /// Whether norms have neither mean nor bias (RMSNorm).
+    pub rms_norm: bool,
+    /// How branches join the residual.
+    pub block: Block,
+    /// What lies between the MLP's products.
+    pub mlp: Mlp,
+    /// The MLP's activation, or its gate's.
     pub act: Activation,
     /// Whether branches are scaled by a learned vector before they join the residual (`ls1`, `ls2`).
     pub layer_scale: bool,
@@ -59,12 +119,14 @@ pub struct VitConfig {
     pub attn_post_scale: f32,
     /// Whether the last block's output is normalised before pooling (`norm`).
     pub final_norm: bool,
-    /// Which tokens are pooled.
-    pub pool: PoolKind,
+    /// Which tokens are pooled, and how.
+    pub pool: Pooling,
     /// Whether the pooled vector is normalised (`fc_norm`).
     pub fc_norm: bool,
     /// Width of a tanh layer before the head (`pre_logits`, a pooler), if there is one.
     pub pre_logits: Option<usize>,
+    /// Width of a projection without bias after that (CLIP), if there is one.
+    pub projection: Option<usize>,
     /// What makes the logits.
     pub head: Head,
     /// K; 0 without a head.
@@ -86,21 +148,30 @@ impl VitConfig {
             head_dim,
             mlp_hidden: 4 * embed_dim,
             patch_bias: true,
+            embed_norm: false,
             qkv_bias: true,
+            qk_norm: false,
+            proj_bias: true,
+            mlp_bias: true,
             class_token: true,
             dist_token: false,
             reg_tokens: 0,
+            pos_embed: true,
             pos_prefix: 1,
             pre_norm: false,
             norm_eps: 1e-6,
+            rms_norm: false,
+            block: Block::PreNorm,
+            mlp: Mlp::Plain,
             act: Activation::Gelu,
             layer_scale: false,
             attn_scale: (head_dim as f32).powf(-0.5),
             attn_post_scale: 1.0,
             final_norm: true,
-            pool: PoolKind::Token(0),
+            pool: Pooling::CLASS,
             fc_norm: false,
             pre_logits: None,
+            projection: None,
             head: Head::Linear,
             num_classes: 1000,
         }
@@ -136,10 +207,19 @@ impl VitConfig {
         self.num_heads * self.head_dim
     }
 
+    /// Width of what pooling leaves.
+    #[must_use]
+    pub fn pool_dim(&self) -> usize {
+        match self.pool {
+            Pooling::ClassAndMean { layers, .. } => (layers + 1) * self.embed_dim,
+            Pooling::Tokens(_) | Pooling::Attention(_) => self.embed_dim,
+        }
+    }
+
     /// F: width of the pooled vector.
     #[must_use]
     pub fn pooled_dim(&self) -> usize {
-        self.pre_logits.unwrap_or(self.embed_dim)
+        self.projection.or(self.pre_logits).unwrap_or(self.pool_dim())
     }
 
     /// Refuses sizes that no forward pass could have.
@@ -174,11 +254,16 @@ impl VitConfig {
         if !(self.norm_eps.is_finite() && self.norm_eps >= 0.0) {
             return fail(format!("norm eps is {}", self.norm_eps));
         }
-        let pooled_ok = match self.pool {
-            PoolKind::Token(i) | PoolKind::Mean(i) => i < self.tokens(),
+        let (first, layers) = match self.pool {
+            Pooling::Tokens(kind) => (kind.first(), 1),
+            Pooling::Attention(from) => (from, 1),
+            Pooling::ClassAndMean { from, layers } => (from, layers),
         };
-        if !pooled_ok {
-            return fail(format!("{:?} of {} tokens", self.pool, self.tokens()));
+        if first >= self.tokens() || layers == 0 || layers > self.depth.max(1) {
+            return fail(format!("{:?} of {} tokens and {} blocks", self.pool, self.tokens(), self.depth));
+        }
+        if self.block == Block::ParallelThings(0) {
+            return fail("a block of no branches".to_owned());
         }
         if self.head == Head::Distilled && !(self.class_token && self.dist_token) {
             return fail("a distilled head needs a class and a distillation token".to_owned());

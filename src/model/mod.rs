@@ -6,6 +6,6 @@ mod forward;
 pub mod random;
 mod weights;
 
-pub use config::{Head, VitConfig};
+pub use config::{Block, Head, Mlp, Pooling, VitConfig};
 pub use forward::{Input, Request, build};
 pub use weights::{WeightLoader, WeightSpec, weight_specs};

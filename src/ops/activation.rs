@@ -27,6 +27,19 @@ pub enum Activation {
 pub const ERFC: [f32; 6] = [0.327_591_1, 0.254_829_6, -0.284_496_72, 1.421_413_8, -1.453_152, 1.061_405_4];
 
 impl Activation {
+    /// An activation by the name that timm or Hugging Face gives it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Activation> {
+        Some(match name {
+            "gelu" | "gelu_erf" => Activation::Gelu,
+            "gelu_tanh" | "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+            "quick_gelu" | "quickgelu" => Activation::QuickGelu,
+            "relu" => Activation::Relu,
+            "silu" | "swish" => Activation::Silu,
+            _ => return None,
+        })
+    }
+
     /// The function's value, with `exp` supplied so that faster paths can share the formulas.
     #[inline(always)]
     #[must_use]

@@ -1,10 +1,12 @@
-//! Layer normalisation over the trailing axes (Ba, Kiros and Hinton 2016), biased variance as PyTorch's.
+//! Layer normalisation over the trailing axes (Ba, Kiros and Hinton 2016), biased variance as PyTorch's; and its relative
+//! without mean and bias, root-mean-square normalisation (Zhang and Sennrich 2019).
 
 use super::{Operands, operand};
 
-/// `y = (x − mean)/√(var + eps)·weight + bias` within each group of `len` consecutive values.
+/// `y = (x − mean)/√(var + eps)·weight + bias`, or `y = x/√(mean(x²) + eps)·weight`, within each group of `len`
+/// consecutive values.
 ///
-/// Operands: `x [groups, len]`, `weight [len]`, `bias [len]`; output `[groups, len]`. Normalising `[B, T, D]` over its last
+/// Operands: `x [groups, len]`, `weight [len]`, `bias [len]?` (absent with `rms`); output `[groups, len]`. Normalising `[B, T, D]` over its last
 /// axis is `groups = B·T, len = D`; jointly over its last two, `groups = B, len = T·D`: see [`LayerNorm::over`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerNorm {
@@ -14,6 +16,8 @@ pub struct LayerNorm {
     pub len: usize,
     /// Added to the variance.
     pub eps: f32,
+    /// Whether the mean is taken for 0 and there is no bias.
+    pub rms: bool,
 }
 
 impl LayerNorm {
@@ -21,11 +25,11 @@ impl LayerNorm {
     #[must_use]
     pub fn over(shape: &[usize], axes: usize, eps: f32) -> Self {
         let (outer, inner) = shape.split_at(shape.len() - axes.min(shape.len()));
-        LayerNorm { groups: outer.iter().product(), len: inner.iter().product(), eps }
+        LayerNorm { groups: outer.iter().product(), len: inner.iter().product(), eps, rms: false }
     }
 
     pub(super) fn operand_lens(&self) -> Vec<Option<usize>> {
-        vec![Some(self.groups * self.len), Some(self.len), Some(self.len)]
+        vec![Some(self.groups * self.len), Some(self.len), (!self.rms).then_some(self.len)]
     }
 
     pub(super) fn output_len(&self) -> usize {
@@ -39,11 +43,13 @@ impl LayerNorm {
     pub(super) fn reference(&self, operands: &Operands<'_>, out: &mut [f32]) {
         let (x, weight, bias) = (operand(operands, 0), operand(operands, 1), operand(operands, 2));
         for (row, out) in x.chunks_exact(self.len).zip(out.chunks_exact_mut(self.len)).take(self.groups) {
-            let mean = row.iter().map(|v| f64::from(*v)).sum::<f64>() / self.len as f64;
+            let sum = if self.rms { 0.0 } else { row.iter().map(|v| f64::from(*v)).sum::<f64>() };
+            let mean = sum / self.len as f64;
             let var = row.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / self.len as f64;
             let rstd = 1.0 / (var + f64::from(self.eps)).sqrt();
-            for (((y, v), w), b) in out.iter_mut().zip(row).zip(weight).zip(bias) {
-                *y = ((f64::from(*v) - mean) * rstd * f64::from(*w) + f64::from(*b)) as f32;
+            for (i, (y, v)) in out.iter_mut().zip(row).enumerate() {
+                let b = if self.rms { 0.0 } else { f64::from(bias[i]) };
+                *y = ((f64::from(*v) - mean) * rstd * f64::from(weight[i]) + b) as f32;
             }
         }
     }

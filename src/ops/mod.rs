@@ -9,6 +9,7 @@
 mod activation;
 mod add;
 mod attention;
+mod glu;
 mod layer_norm;
 mod linear;
 mod pool;
@@ -18,6 +19,7 @@ mod unfold;
 pub use activation::Activation;
 pub use add::Add;
 pub use attention::{Attention, Strides};
+pub use glu::Glu;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use pool::{Pool, PoolKind};
@@ -36,6 +38,7 @@ pub enum Op {
     LayerNorm(LayerNorm),
     Attention(Attention),
     Pool(Pool),
+    Glu(Glu),
     Add(Add),
 }
 
@@ -115,6 +118,7 @@ macro_rules! each {
             Op::LayerNorm($inner) => $body,
             Op::Attention($inner) => $body,
             Op::Pool($inner) => $body,
+            Op::Glu($inner) => $body,
             Op::Add($inner) => $body,
         }
     };
@@ -131,6 +135,7 @@ impl Op {
             Op::LayerNorm(_) => "layer_norm",
             Op::Attention(_) => "attention",
             Op::Pool(_) => "pool",
+            Op::Glu(_) => "glu",
             Op::Add(_) => "add",
         }
     }

@@ -9,9 +9,44 @@ pub enum PoolKind {
     Token(usize),
     /// The mean of the tokens from this one on.
     Mean(usize),
+    /// The largest value of the tokens from this one on, in each channel.
+    Max(usize),
+    /// Half the sum of the largest value and the mean (timm's `avgmax`).
+    AvgMax(usize),
 }
 
-/// Operand: `x [B, T, D]`; output `[B, D]`.
+impl PoolKind {
+    /// The first token read.
+    #[must_use]
+    pub fn first(self) -> usize {
+        match self {
+            PoolKind::Token(i) | PoolKind::Mean(i) | PoolKind::Max(i) | PoolKind::AvgMax(i) => i,
+        }
+    }
+
+    /// The same from another token on; one token stays.
+    #[must_use]
+    pub fn starting_at(self, first: usize) -> PoolKind {
+        match self {
+            PoolKind::Token(i) => PoolKind::Token(i),
+            PoolKind::Mean(_) => PoolKind::Mean(first),
+            PoolKind::Max(_) => PoolKind::Max(first),
+            PoolKind::AvgMax(_) => PoolKind::AvgMax(first),
+        }
+    }
+
+    /// What the mean and the largest value count.
+    #[must_use]
+    pub fn shares(self) -> (f32, f32) {
+        match self {
+            PoolKind::Token(_) | PoolKind::Mean(_) => (1.0, 0.0),
+            PoolKind::Max(_) => (0.0, 1.0),
+            PoolKind::AvgMax(_) => (0.5, 0.5),
+        }
+    }
+}
+
+/// Operand: `x [B, T, D]`; output `[B, ld]`, of which columns `col..col + D` are written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pool {
     /// B.
@@ -20,17 +55,27 @@ pub struct Pool {
     pub tokens: usize,
     /// D.
     pub width: usize,
-    /// Token or mean.
+    /// Which tokens, and how.
     pub kind: PoolKind,
+    /// First column of the output.
+    pub col: usize,
+    /// Columns of the output tensor.
+    pub ld: usize,
 }
 
 impl Pool {
+    /// Pools `[batch, tokens, width]` to `[batch, width]`.
+    #[must_use]
+    pub fn new(batch: usize, tokens: usize, width: usize, kind: PoolKind) -> Self {
+        Pool { batch, tokens, width, kind, col: 0, ld: width }
+    }
+
     /// The range of tokens read, as (first, count).
     #[must_use]
     pub fn range(&self) -> (usize, usize) {
         match self.kind {
             PoolKind::Token(i) => (i, 1),
-            PoolKind::Mean(from) => (from, self.tokens - from),
+            kind => (kind.first(), self.tokens - kind.first()),
         }
     }
 
@@ -39,7 +84,7 @@ impl Pool {
     }
 
     pub(super) fn output_len(&self) -> usize {
-        self.batch * self.width
+        self.batch * self.ld
     }
 
     pub(super) fn flop(&self) -> f64 {
@@ -49,10 +94,16 @@ impl Pool {
     pub(super) fn reference(&self, operands: &Operands<'_>, out: &mut [f32]) {
         let x = operand(operands, 0);
         let (first, count) = self.range();
-        for (at, y) in out.iter_mut().enumerate().take(self.output_len()) {
+        let (of_mean, of_max) = self.kind.shares();
+        for at in 0..self.batch * self.width {
             let (b, d) = (at / self.width, at % self.width);
             let value = |t: usize| f64::from(x[(b * self.tokens + t) * self.width + d]);
-            *y = ((first..first + count).map(value).sum::<f64>() / count as f64) as f32;
+            let mean = (first..first + count).map(value).sum::<f64>() / count as f64;
+            let max = (first..first + count).map(value).fold(f64::NEG_INFINITY, f64::max);
+            out[b * self.ld + self.col + d] = match (of_mean, of_max) {
+                (_, 0.0) => mean,
+                (of_mean, of_max) => f64::from(of_mean) * mean + f64::from(of_max) * max,
+            } as f32;
         }
     }
 }

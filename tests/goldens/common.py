@@ -15,7 +15,12 @@ torch.set_num_threads(1)
 torch.backends.mha.set_fastpath_enabled(False)
 
 
-def fill(model: torch.nn.Module, seed: int) -> torch.nn.Module:
+# Factors and summands for `fill`: into the GELUs what the erf and the tanh form differ on most, and more out of them.
+IN, OUT = ("fc1", "intermediate.dense"), ("fc2", "0.output.dense", "1.output.dense")
+GELUS = {f"{name}.weight": (0.3, 0.0) for name in IN} | {f"{name}.bias": (1.0, -2.3) for name in IN} | {f"{name}.weight": (8.0, 0.0) for name in OUT}
+
+
+def fill(model: torch.nn.Module, seed: int, small: float = 0.02, adjust: dict = {}) -> torch.nn.Module:
     """Trained-like values: small tokens (so that a wrong eps shows in the first norm), norms away from 1, biases from 0."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -23,18 +28,25 @@ def fill(model: torch.nn.Module, seed: int) -> torch.nn.Module:
             values = torch.randn(parameter.shape, generator=generator)
             leaf = name.split(".")[-1]
             is_norm = parameter.ndim == 1 and leaf == "weight"
-            if is_norm:
+            if is_norm and any(part in name for part in ("q_norm", "k_norm")):
+                values = 1.4 + 0.4 * values
+            elif is_norm:
                 values = 1 + 0.25 * values
-            elif leaf == "gamma":
+            elif leaf in ("gamma", "lambda1"):
                 values = 0.7 + 0.2 * values
             elif leaf.endswith("bias"):
-                values = 0.2 * values if "patch" not in name and "conv_proj" not in name else 0.01 * values
-            elif any(part in name for part in ("token", "pos_embed", "position", "pos_embedding")):
-                values = 0.02 * values
+                values = 0.2 * values if "patch" not in name and "conv_proj" not in name else small / 2 * values
+            elif leaf in ("latent", "probe"):
+                values = 0.7 * values
+            elif any(part in name for part in ("token", "pos_embed", "position", "pos_embedding", "class_embedding")):
+                values = small * values
             elif "patch" in name or "conv_proj" in name:
-                values = 0.02 * values / parameter[0].numel() ** 0.5
-            else:
+                values = small * values / parameter[0].numel() ** 0.5
+            elif parameter.ndim >= 2:
                 values = 1.3 * values / parameter.shape[1] ** 0.5
+            for ending, (factor, summand) in adjust.items():
+                if name.endswith(ending):
+                    values = factor * values + summand
             parameter.copy_(values)
     return model.eval()
 
@@ -62,7 +74,7 @@ def write(name: str, model, state, config, pixel_values, outputs, states, files=
     folder = MODELS / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    state = {key: value.detach().to(dtype).contiguous() for key, value in state.items()}
+    state = {key: (value.detach().to(dtype) if value.is_floating_point() else value).contiguous() for key, value in state.items()}
     if shards:
         keys, index = sorted(state), {}
         for i in range(shards):

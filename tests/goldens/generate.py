@@ -1,4 +1,4 @@
-"""Writes the golden files that the tests compare with, from PyTorch, timm, transformers, torchvision and Pillow.
+"""Writes the golden files that the tests compare with, from PyTorch, timm, transformers, torchvision, open_clip and Pillow.
 
     pip install -r tests/goldens/requirements.txt
     python tests/goldens/generate.py
@@ -11,16 +11,28 @@ at least a tenth of the residual it joins, so that a dead block would show.
 import shutil
 
 import huggingface_models
+import huggingface_more
 import images
+import jax_models
+import meta_models
+import open_clip_models
+import positions
 import timm_models
+import timm_variants
 import torchvision_models
+import torchvision_more
 from common import HERE, MODELS
 
 if __name__ == "__main__":
-    shutil.rmtree(MODELS, ignore_errors=True)
-    timm_models.write_all()
-    huggingface_models.write_all()
-    torchvision_models.write_all()
+    # Those of transformers 5 are generate_v5.py's.
+    for folder in MODELS.glob("*"):
+        if not folder.name.startswith("hf5_"):
+            shutil.rmtree(folder)
+    for module in (
+        timm_models, timm_variants, huggingface_models, huggingface_more, torchvision_models, torchvision_more,
+        meta_models, open_clip_models, jax_models, positions,
+    ):
+        module.write_all()
     timm_models.full_size()
     images.write()
     size = sum(file.stat().st_size for file in HERE.rglob("*") if file.is_file())

@@ -86,7 +86,7 @@ fn transforms_give_the_tensors_timm_and_transformers_give() {
         for (file, content) in files.as_object().unwrap() {
             fs::write(folder.path().join(file), content.to_string()).unwrap();
         }
-        let transform = Checkpoint::transform_only(folder.path().to_str().unwrap())
+        let transform = Checkpoint::transform_only(folder.path().to_str().unwrap(), None)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         for size in ["61x47", "40x90"] {
             let (w, h) = pair(size);

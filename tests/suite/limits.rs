@@ -13,7 +13,7 @@ struct Hashed(VitConfig);
 
 impl WeightLoader for Hashed {
     fn load(&self, name: &str, first_row: usize, out: &mut [f32]) -> Result<()> {
-        let spec = weight_specs(&self.0).into_iter().find(|spec| spec.name == name).unwrap();
+        let spec = weight_specs(&self.0).unwrap().into_iter().find(|spec| spec.name == name).unwrap();
         let (center, width) = spread(name, &spec.shape);
         let first = first_row * spec.shape[1..].iter().product::<usize>();
         let values = HashedValues::new(name, 5);

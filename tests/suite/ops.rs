@@ -4,7 +4,7 @@ use vit_gpu::cpu;
 use vit_gpu::graph::Precision;
 use vit_gpu::model::random::HashedValues;
 use vit_gpu::ops::{
-    Activation, Add, Attention, Data, LayerNorm, Linear, Op, PixelSource, Pool, PoolKind, Strides, Tokens, Unfold,
+    Activation, Add, Attention, Data, Glu, LayerNorm, Linear, Op, PixelSource, Pool, PoolKind, Strides, Tokens, Unfold,
 };
 
 use crate::compare::{EXACT, OP, Tolerance, assert_close};
@@ -154,7 +154,9 @@ fn linear_in_pieces_of_rows_and_columns() {
 #[test]
 fn layer_norm_rows_and_joint() {
     for (shape, axes) in [(&[3, 5, 12][..], 1), (&[1, 1, 1], 1), (&[2, 7, 65], 1), (&[2, 7, 65], 2), (&[3, 129], 2)] {
-        check(&format!("layer norm {shape:?} over {axes}"), &Op::LayerNorm(LayerNorm::over(shape, axes, 1e-6)), OP);
+        let op = LayerNorm::over(shape, axes, 1e-6);
+        check(&format!("layer norm {shape:?} over {axes}"), &Op::LayerNorm(op.clone()), OP);
+        check(&format!("rms norm {shape:?} over {axes}"), &Op::LayerNorm(LayerNorm { rms: true, ..op }), OP);
     }
     // A mean far from zero: E[x²] − E[x]² would lose every digit.
     let shifted: Vec<f32> = values("shifted", 200).iter().map(|v| 1000.0 + v).collect();
@@ -241,16 +243,26 @@ fn tokens_with_every_kind_of_prefix() {
 
 #[test]
 fn pool_and_add() {
-    for kind in [PoolKind::Token(0), PoolKind::Token(4), PoolKind::Mean(0), PoolKind::Mean(2)] {
-        check(&format!("{kind:?}"), &Op::Pool(Pool { batch: 3, tokens: 6, width: 22, kind }), OP);
+    use PoolKind::{AvgMax, Max, Mean, Token};
+    for kind in [Token(0), Token(4), Mean(0), Mean(2), Max(0), Max(3), AvgMax(1)] {
+        let op = Pool::new(3, 6, 22, kind);
+        check(&format!("{kind:?}"), &Op::Pool(op.clone()), OP);
+        check(&format!("{kind:?} in columns"), &Op::Pool(Pool { col: 5, ld: 30, ..op }), OP);
     }
     check("add", &Op::Add(Add { len: 77, scale: 0.5 }), EXACT);
 }
 
 #[test]
+fn gated_linear_units() {
+    for (act, rows, width) in [(Activation::Silu, 7, 22), (Activation::Gelu, 1, 65), (Activation::GeluTanh, 3, 1)] {
+        check(&format!("{act:?} gate"), &Op::Glu(Glu { rows, width, act }), OP);
+    }
+}
+
+#[test]
 fn more_workgroups_than_one_dimension_holds() {
     // 65,536 groups: one over the limit of a dispatch dimension.
-    check("many groups", &Op::LayerNorm(LayerNorm { groups: 65_536, len: 2, eps: 1e-2 }), OP);
+    check("many groups", &Op::LayerNorm(LayerNorm { groups: 65_536, len: 2, eps: 1e-2, rms: false }), OP);
     check("many values", &Op::Add(Add { len: 65_536 * 64, scale: 2.0 }), EXACT);
 }
 

@@ -132,6 +132,7 @@ pub(super) fn select(op: &Op, kernel: Option<&'static str>, capabilities: Capabi
         Op::Unfold(op) => rows::unfold(op),
         Op::Tokens(op) => rows::tokens(op),
         Op::Pool(op) => rows::pool(op),
+        Op::Glu(op) => rows::glu(op),
         Op::Add(op) => rows::add(op),
     };
     dispatch.precision = capabilities.precision;

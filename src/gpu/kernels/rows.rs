@@ -1,8 +1,8 @@
 //! The operations with one kernel each: a value or a row per invocation or workgroup.
 
-use super::shaders::{AddParams, LayerNormParams, PoolParams, TokensParams, UnfoldParams};
+use super::shaders::{AddParams, GluParams, LayerNormParams, PoolParams, TokensParams, UnfoldParams};
 use super::{Capabilities, Dispatch, dispatch, spread};
-use crate::ops::{Add, LayerNorm, PixelSource, Pool, Tokens, Unfold};
+use crate::ops::{Add, Glu, LayerNorm, PixelSource, Pool, Tokens, Unfold};
 
 /// Longest row that a norm keeps in registers: eight vec4s of 64 invocations, 64 of 8.
 const LONGEST_IN_REGISTERS: usize = 4 * 8 * 64;
@@ -14,9 +14,12 @@ pub fn layer_norm(op: &LayerNorm, capabilities: Capabilities) -> Dispatch {
         let (name, size) = if capabilities.software { ("layer_norm_subgroup", 8) } else { ("layer_norm_vec4", 64) };
         let mut dispatch = dispatch(name, &params, spread(op.groups, 1));
         dispatch.constants = vec![("VEC4S", op.len.div_ceil(4 * size) as u32)];
+        dispatch.overrides = vec![("RMS", u32::from(op.rms))];
         return dispatch;
     }
-    dispatch("layer_norm", &params, spread(op.groups, 1))
+    let mut dispatch = dispatch("layer_norm", &params, spread(op.groups, 1));
+    dispatch.overrides = vec![("RMS", u32::from(op.rms))];
+    dispatch
 }
 
 pub fn unfold(op: &Unfold) -> Dispatch {
@@ -42,8 +45,18 @@ pub fn tokens(op: &Tokens) -> Dispatch {
 pub fn pool(op: &Pool) -> Dispatch {
     let len = op.batch * op.width;
     let (first, count) = op.range();
-    let [len_u, tokens, width, first, count] = [len, op.tokens, op.width, first, count].map(|value| value as u32);
-    dispatch("pool", &PoolParams { len: len_u, tokens, width, first, count }, spread(len, 64))
+    let [len_u, tokens, width, first, count, col, ld] =
+        [len, op.tokens, op.width, first, count, op.col, op.ld].map(|value| value as u32);
+    let (of_mean, of_max) = op.kind.shares();
+    let params = PoolParams { len: len_u, tokens, width, first, count, col, ld, of_mean, of_max };
+    dispatch("pool", &params, spread(len, 64))
+}
+
+pub fn glu(op: &Glu) -> Dispatch {
+    let len = op.rows * op.width;
+    let mut dispatch = dispatch("glu", &GluParams { len: len as u32, width: op.width as u32 }, spread(len, 64));
+    dispatch.overrides = vec![("ACTIVATION", op.act as u32)];
+    dispatch
 }
 
 pub fn add(op: &Add) -> Dispatch {

@@ -101,7 +101,18 @@ params!(AttentionParams {
 });
 params!(UnfoldParams { len: u32, chans: u32, height: u32, width: u32, ph: u32, pw: u32, grid_h: u32, grid_w: u32 });
 params!(TokensParams { len: u32, patches: u32, width: u32, prefix: u32, pos_prefix: u32, pos: u32 });
-params!(PoolParams { len: u32, tokens: u32, width: u32, first: u32, count: u32 });
+params!(PoolParams {
+    len: u32,
+    tokens: u32,
+    width: u32,
+    first: u32,
+    count: u32,
+    col: u32,
+    ld: u32,
+    of_mean: f32,
+    of_max: f32,
+});
+params!(GluParams { len: u32, width: u32 });
 params!(AddParams { len: u32, scale: f32 });
 params!(PeakParams { len: u32, rounds: u32 });
 
@@ -222,6 +233,7 @@ pub static SHADERS: LazyLock<Vec<Shader>> = LazyLock::new(|| {
             workgroup: None,
             ..plain("peak_matrix", &[wgsl!("peak_matrix")], PeakParams::FIELDS, 1)
         },
+        plain("glu", &[GROUPS, ACTIVATION, wgsl!("glu")], GluParams::FIELDS, 1),
         plain("add", &[GROUPS, wgsl!("add")], AddParams::FIELDS, 2),
     ]
 });

@@ -1,0 +1,131 @@
+//! The vision towers of CLIP and SigLIP, alone, with a projection or a classifier, or out of the whole model.
+
+use super::{by_processor, image_size, in_block};
+use crate::checkpoint::Family;
+use crate::checkpoint::names::{Names, standard_heads};
+use crate::checkpoint::positions::{Positions, Resample};
+use crate::checkpoint::recipe::{Part, Recipe};
+use crate::error::Result;
+use crate::model::{Head, Pooling, VitConfig};
+use crate::ops::{Activation, PoolKind};
+use crate::preprocess::Transform;
+
+const CONV: &str = "embeddings.patch_embedding.weight";
+
+pub static FAMILY: Family = Family {
+    name: "huggingface-clip",
+    detect: |names| own(names).has(CONV),
+    configure,
+    recipe,
+    positions: |_| Positions::on_request(Resample::Bicubic),
+    ignorable: |name, cfg| {
+        let classifies = cfg.head != Head::None;
+        name.ends_with("embeddings.position_ids")
+            || ["text_model.", "text_projection.", "logit_scale", "logit_bias"].iter().any(|text| name.starts_with(text))
+            // A classifier averages the patches: norm and head of the pooled output go unused.
+            || (classifies && (name.contains("post_layernorm.") && !cfg.final_norm || name.contains("vision_model.head.")))
+            || (classifies && name.starts_with("head."))
+    },
+    transform,
+};
+
+fn own(names: &Names) -> Names {
+    let nested = names.has(&format!("vision_model.{CONV}"));
+    names.under(if nested { "vision_model." } else { "" })
+}
+
+/// The configuration's vision part: nested in a whole model's, by itself otherwise.
+fn vision(names: &Names) -> Names {
+    names.configured(names.config.as_ref().map(|config| config.get("vision_config").unwrap_or(config).clone()))
+}
+
+fn is_siglip(names: &Names) -> bool {
+    !own(names).has("embeddings.class_embedding")
+}
+
+fn configure(names: &Names) -> Result<VitConfig> {
+    let (own, config) = (own(names), vision(names));
+    let siglip = is_siglip(names);
+    let conv = own.expect(CONV, 4, FAMILY.name)?;
+    let embed_dim = conv[0];
+    let num_heads = match (config.size_field("num_attention_heads")?, &config.config) {
+        (Some(heads), _) => heads,
+        (None, Some(_)) => 12,
+        (None, None) => standard_heads(embed_dim).ok_or_else(|| names.no_heads(embed_dim))?,
+    };
+    let mut cfg = VitConfig::plain(1, 1, embed_dim, own.count("encoder.layers."), num_heads);
+    (cfg.in_chans, cfg.patch_size) = (conv[1], (conv[2], conv[3]));
+    cfg.act = if siglip { Activation::GeluTanh } else { Activation::QuickGelu };
+    super::common(&config, &mut cfg, if siglip { 1e-6 } else { 1e-5 })?;
+    cfg.patch_bias = own.has("embeddings.patch_embedding.bias");
+    cfg.class_token = !siglip;
+    cfg.pos_prefix = cfg.prefix_tokens();
+    cfg.pre_norm = own.has("pre_layrnorm.weight");
+    cfg.qkv_bias = own.has("encoder.layers.0.self_attn.q_proj.bias");
+    cfg.mlp_hidden = own.axis("encoder.layers.0.mlp.fc1.weight", 0);
+    cfg.num_classes = names.axis("classifier.weight", 0);
+    cfg.head = if cfg.num_classes > 0 { Head::Linear } else { Head::None };
+    // CLIP normalises its class token alone, after pooling; SigLIP every token.
+    cfg.final_norm = siglip;
+    (cfg.pool, cfg.fc_norm) = match (siglip, cfg.head) {
+        (false, Head::None) => (Pooling::CLASS, true),
+        // Not normalised at all.
+        (false, _) => (Pooling::Tokens(PoolKind::Mean(1)), false),
+        (true, Head::None) if own.has("head.probe") => (Pooling::Attention(0), false),
+        (true, _) => (Pooling::Tokens(PoolKind::Mean(0)), false),
+    };
+    cfg.projection = names.shape("visual_projection.weight").map(|shape| shape[0]);
+    let table = own.expect("embeddings.position_embedding.weight", 2, FAMILY.name)?[0];
+    cfg.img_size = image_size(&config, &cfg, table.saturating_sub(cfg.prefix_tokens()))?;
+    Ok(cfg)
+}
+
+fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> Recipe {
+    let own = own(names);
+    let d = cfg.embed_dim;
+    let tensor = |name: &str, shape: &[usize]| Part::new(own.whole(name), shape);
+    if let Some((i, part)) = canonical.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) {
+        return in_block(part, shape, |part| {
+            let (part, kind) = part.rsplit_once('.').unwrap_or((part, "weight"));
+            let file = match part {
+                "norm1" => "layer_norm1",
+                "norm2" => "layer_norm2",
+                "attn.q" => "self_attn.q_proj",
+                "attn.k" => "self_attn.k_proj",
+                "attn.v" => "self_attn.v_proj",
+                "attn.proj" => "self_attn.out_proj",
+                other => other,
+            };
+            own.whole(&format!("encoder.layers.{i}.{file}.{kind}"))
+        });
+    }
+    let (part, kind) = canonical.rsplit_once('.').unwrap_or((canonical, ""));
+    // nn.MultiheadAttention keeps q, k and v in one tensor.
+    let mut in_proj = shape.to_vec();
+    in_proj[0] = 3 * cfg.attn_dim();
+    let in_proj = || tensor(&format!("head.attention.in_proj_{kind}"), &in_proj);
+    match part {
+        "patch_embed.proj" if kind == "weight" => {
+            vec![tensor(CONV, &[d, cfg.in_chans, cfg.patch_size.0, cfg.patch_size.1])]
+        }
+        "patch_embed.proj" => vec![tensor("embeddings.patch_embedding.bias", shape)],
+        "prefix_tokens" => vec![tensor("embeddings.class_embedding", &[d])],
+        "pos_embed" => vec![tensor("embeddings.position_embedding.weight", shape)],
+        "norm_pre" => vec![tensor(&format!("pre_layrnorm.{kind}"), shape)],
+        "norm" | "fc_norm" => vec![tensor(&format!("post_layernorm.{kind}"), shape)],
+        "projection" => vec![Part::new("visual_projection.weight", shape)],
+        "head" => vec![Part::new(format!("classifier.{kind}"), shape)],
+        "attn_pool" => vec![tensor("head.probe", &[1, 1, d])],
+        "attn_pool.q" => vec![in_proj().rows(0, cfg.attn_dim())],
+        "attn_pool.kv" => vec![in_proj().rows(cfg.attn_dim(), 2 * cfg.attn_dim())],
+        "attn_pool.proj" => vec![tensor(&format!("head.attention.out_proj.{kind}"), shape)],
+        "attn_pool.norm" => vec![tensor(&format!("head.layernorm.{kind}"), shape)],
+        "attn_pool.mlp.fc1" => vec![tensor(&format!("head.mlp.fc1.{kind}"), shape)],
+        "attn_pool.mlp.fc2" => vec![tensor(&format!("head.mlp.fc2.{kind}"), shape)],
+        _ => vec![Part::new(canonical, shape)],
+    }
+}
+
+fn transform(names: &Names, cfg: &VitConfig) -> Result<Transform> {
+    by_processor(names, cfg, if is_siglip(names) { "SiglipImageProcessor" } else { "CLIPImageProcessor" })
+}

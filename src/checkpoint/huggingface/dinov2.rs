@@ -1,0 +1,138 @@
+//! DINOv2, with registers or without.
+
+use super::{CONV, by_processor, common, heads, image_size, in_block};
+use crate::checkpoint::Family;
+use crate::checkpoint::names::Names;
+use crate::checkpoint::positions::{Positions, Resample};
+use crate::checkpoint::recipe::{Part, Recipe};
+use crate::error::Result;
+use crate::model::{Head, Mlp, Pooling, VitConfig};
+use crate::ops::Activation;
+use crate::preprocess::Transform;
+
+pub static FAMILY: Family = Family {
+    name: "huggingface-dinov2",
+    detect: is_dinov2,
+    configure,
+    recipe,
+    positions: |names| {
+        let registers = own(names).has("embeddings.register_tokens");
+        Positions::always(if registers { Resample::BicubicAntialias } else { Resample::Bicubic })
+    },
+    ignorable: |name, _| name.ends_with("embeddings.mask_token"),
+    transform: |names, cfg| -> Result<Transform> {
+        // The published configurations override the class default's mean and std with ImageNet's.
+        let mut transform = by_processor(names, cfg, "BitImageProcessor")?;
+        (transform.mean, transform.std) = (crate::preprocess::IMAGENET_MEAN, crate::preprocess::IMAGENET_STD);
+        Ok(transform)
+    },
+};
+
+/// Layer scales tell it from a ViT.
+pub fn is_dinov2(names: &Names) -> bool {
+    let own = own(names);
+    own.has(CONV) && own.has("encoder.layer.0.layer_scale1.lambda1")
+}
+
+fn own(names: &Names) -> Names {
+    let base = ["dinov2.", "dinov2_with_registers."].into_iter().find(|base| names.has(&format!("{base}{CONV}")));
+    names.under(base.unwrap_or(""))
+}
+
+fn configure(names: &Names) -> Result<VitConfig> {
+    let own = own(names);
+    let conv = own.expect(CONV, 4, FAMILY.name)?;
+    let mut cfg = VitConfig::plain(1, 1, conv[0], own.count("encoder.layer."), heads(names, conv[0])?);
+    (cfg.in_chans, cfg.patch_size) = (conv[1], (conv[2], conv[3]));
+    cfg.patch_bias = own.has("embeddings.patch_embeddings.projection.bias");
+    cfg.reg_tokens = own.axis("embeddings.register_tokens", 1);
+    common(names, &mut cfg, 1e-6)?;
+    cfg.qkv_bias = own.has(&name(&own, 0, "attn.q.bias"));
+    cfg.layer_scale = true;
+    cfg.mlp_hidden = own.axis(&name(&own, 0, "mlp.fc2.weight"), 1);
+    if swiglu(&own) != Swiglu::No {
+        // Its gate is SiLU whatever `hidden_act` says.
+        (cfg.mlp, cfg.act) = (Mlp::Glu, Activation::Silu);
+    }
+    cfg.num_classes = names.axis("classifier.weight", 0);
+    if cfg.num_classes > 0 {
+        cfg.pool = Pooling::ClassAndMean { from: cfg.prefix_tokens(), layers: 1 };
+    } else {
+        cfg.head = Head::None;
+    }
+    let table = own.expect("embeddings.position_embeddings", 3, FAMILY.name)?[1];
+    cfg.img_size = image_size(names, &cfg, table.saturating_sub(1))?;
+    Ok(cfg)
+}
+
+#[derive(PartialEq, Clone, Copy)]
+enum Swiglu {
+    No,
+    /// `weights_in` holds gate and values (version 4).
+    Packed,
+    /// `gate_proj` and `up_proj` (version 5).
+    Split,
+}
+
+fn swiglu(own: &Names) -> Swiglu {
+    match (own.has("encoder.layer.0.mlp.weights_in.weight"), own.has("encoder.layer.0.mlp.gate_proj.weight")) {
+        (true, _) => Swiglu::Packed,
+        (_, true) => Swiglu::Split,
+        _ => Swiglu::No,
+    }
+}
+
+/// The file's name for a part of block `i`.
+fn name(own: &Names, i: usize, part: &str) -> String {
+    let v5 = own.has("encoder.layer.0.attention.q_proj.weight");
+    let (part, kind) = part.rsplit_once('.').unwrap_or((part, "weight"));
+    let file = match (part, swiglu(own), v5) {
+        ("ls1" | "ls2", ..) => return format!("encoder.layer.{i}.{}.lambda1", part.replace("ls", "layer_scale")),
+        ("mlp.fc1", Swiglu::Packed, _) => "mlp.weights_in",
+        ("mlp.fc2", Swiglu::Packed, _) => "mlp.weights_out",
+        ("mlp.fc2", Swiglu::Split, _) => "mlp.down_proj",
+        ("attn.q", _, false) => "attention.attention.query",
+        ("attn.k", _, false) => "attention.attention.key",
+        ("attn.v", _, false) => "attention.attention.value",
+        ("attn.proj", _, false) => "attention.output.dense",
+        ("attn.q", _, true) => "attention.q_proj",
+        ("attn.k", _, true) => "attention.k_proj",
+        ("attn.v", _, true) => "attention.v_proj",
+        ("attn.proj", _, true) => "attention.o_proj",
+        (other, ..) => other,
+    };
+    format!("encoder.layer.{i}.{file}.{kind}")
+}
+
+fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> Recipe {
+    let own = own(names);
+    let d = cfg.embed_dim;
+    if let Some((i, part)) = canonical.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) {
+        let i = i.parse().unwrap_or(0);
+        if let (Some(kind), Swiglu::Split) = (part.strip_prefix("mlp.fc1."), swiglu(&own)) {
+            let mut half = shape.to_vec();
+            half[0] /= 2;
+            let of = |proj: &str| Part::new(own.whole(&format!("encoder.layer.{i}.mlp.{proj}.{kind}")), &half);
+            return vec![of("gate_proj"), of("up_proj")];
+        }
+        return in_block(part, shape, |part| own.whole(&name(&own, i, part)));
+    }
+    let embeddings = |name: &str, shape: &[usize]| Part::new(own.whole(&format!("embeddings.{name}")), shape);
+    match canonical {
+        "patch_embed.proj.weight" => {
+            vec![Part::new(own.whole(CONV), &[d, cfg.in_chans, cfg.patch_size.0, cfg.patch_size.1])]
+        }
+        "patch_embed.proj.bias" => vec![embeddings("patch_embeddings.projection.bias", shape)],
+        "prefix_tokens" => {
+            let mut parts = vec![embeddings("cls_token", &[1, 1, d])];
+            parts.extend((cfg.reg_tokens > 0).then(|| embeddings("register_tokens", &[1, cfg.reg_tokens, d])));
+            parts
+        }
+        "pos_embed" => vec![embeddings("position_embeddings", &[1, shape[0], d])],
+        _ => match canonical.split_once('.') {
+            Some(("norm", kind)) => vec![Part::new(own.whole(&format!("layernorm.{kind}")), shape)],
+            Some(("head", kind)) => vec![Part::new(format!("classifier.{kind}"), shape)],
+            _ => vec![Part::new(canonical, shape)],
+        },
+    }
+}

@@ -1,0 +1,74 @@
+//! Hugging Face encoders, in the names of transformers 4 (and of hub files) and in those of version 5's raw state dicts.
+
+mod clip;
+mod dinov2;
+mod vit;
+
+use super::names::Names;
+use super::recipe::{Part, Recipe};
+use crate::error::Result;
+use crate::model::VitConfig;
+use crate::preprocess::Transform;
+
+pub use clip::FAMILY as CLIP;
+pub use dinov2::FAMILY as DINOV2;
+pub use vit::FAMILY as VIT;
+
+const CONV: &str = "embeddings.patch_embeddings.projection.weight";
+
+/// What every configuration has under the same names, `num_attention_heads` defaulting to the classes' 12.
+fn common(names: &Names, cfg: &mut VitConfig, default_eps: f32) -> Result<()> {
+    cfg.norm_eps = names.number_field("layer_norm_eps")?.map_or(default_eps, |eps| eps as f32);
+    cfg.act = names.act_field("hidden_act")?.unwrap_or(cfg.act);
+    if !cfg.embed_dim.is_multiple_of(cfg.num_heads.max(1)) {
+        return Err(names.config_error(format!("{} heads don't divide a width of {}", cfg.num_heads, cfg.embed_dim)));
+    }
+    Ok(())
+}
+
+/// The head count: given, or the classes' 12; without any `config.json`, that of a width everyone uses.
+fn heads(names: &Names, embed_dim: usize) -> Result<usize> {
+    match (names.size_field("num_attention_heads")?, &names.config) {
+        (Some(heads), _) => Ok(heads),
+        (None, Some(_)) => Ok(12),
+        (None, None) => super::names::standard_heads(embed_dim).ok_or_else(|| names.no_heads(embed_dim)),
+    }
+}
+
+/// The image size of a table for `patches`: the configured one, else that of a square.
+fn image_size(names: &Names, cfg: &VitConfig, patches: usize) -> Result<(usize, usize)> {
+    let (ph, pw) = cfg.patch_size;
+    let (h, w) = match names.pair_field("image_size")? {
+        Some(size) => size,
+        None => {
+            let grid = super::names::grid(patches, None).ok_or_else(|| {
+                names.error(format!("{patches} positions are no square: config.json must give image_size"))
+            })?;
+            (grid.0 * ph, grid.1 * pw)
+        }
+    };
+    let (gh, gw) = (h / ph, w / pw);
+    if gh * gw != patches {
+        let reason = format!("the position table is for {patches} patches, image_size {h}x{w} has {gh}x{gw}");
+        return Err(names.error(reason));
+    }
+    Ok((h, w))
+}
+
+/// The parts of a canonical weight within a block, whose q, k and v are apart in the file.
+fn in_block(part: &str, shape: &[usize], name: impl Fn(&str) -> String) -> Recipe {
+    match part.strip_prefix("attn.qkv.") {
+        Some(kind) => {
+            let mut third = shape.to_vec();
+            third[0] /= 3;
+            ["q", "k", "v"].map(|which| Part::new(name(&format!("attn.{which}.{kind}")), &third)).to_vec()
+        }
+        None => vec![Part::new(name(part), shape)],
+    }
+}
+
+/// Preprocessing by the class defaults of a processor, at the model's size.
+fn by_processor(names: &Names, cfg: &VitConfig, processor: &str) -> Result<Transform> {
+    let json = serde_json::json!({"image_processor_type": processor});
+    super::transforms::hugging_face(&json, Some(cfg.img_size)).map_err(|reason| names.config_error(reason))
+}

@@ -1,0 +1,155 @@
+//! ViT, DeiT, and the encoders of ViT-MAE and ViT-MSN.
+
+use super::{CONV, by_processor, common, heads, image_size, in_block};
+use crate::checkpoint::Family;
+use crate::checkpoint::names::Names;
+use crate::checkpoint::positions::{Positions, Resample};
+use crate::checkpoint::recipe::{Part, Recipe};
+use crate::error::Result;
+use crate::model::{Head, Pooling, VitConfig};
+use crate::preprocess::Transform;
+
+const TYPES: [&str; 4] = ["vit", "deit", "vit_mae", "vit_msn"];
+
+pub static FAMILY: Family = Family {
+    name: "huggingface-vit",
+    detect: |names| !super::dinov2::is_dinov2(names) && base(names).is_some(),
+    configure,
+    recipe,
+    positions: |_| Positions::on_request(Resample::Bicubic),
+    ignorable: |name, cfg| {
+        let classifies = cfg.head != Head::None;
+        name.ends_with("embeddings.mask_token")
+            || name.ends_with("embeddings.position_ids")
+            // MAE's decoder, and a masked-image model's.
+            || name.starts_with("decoder.")
+            // A pooler beside a classifier is a leftover of pre-training: the classifier reads the class token itself.
+            || (classifies && (name.starts_with("pooler.") || name.contains(".pooler.")))
+    },
+    transform,
+};
+
+/// The prefix of the encoder's names: a task model's, or none.
+fn base(names: &Names) -> Option<&'static str> {
+    ["", "vit.", "deit."].into_iter().find(|base| names.has(&format!("{base}{CONV}")))
+}
+
+fn own(names: &Names) -> Names {
+    names.under(base(names).unwrap_or(""))
+}
+
+fn configure(names: &Names) -> Result<VitConfig> {
+    let own = own(names);
+    let model_type = names.text_field("model_type");
+    if let Some(kind) = model_type.filter(|kind| !TYPES.contains(kind)) {
+        return Err(names.config_error(format!("model_type `{kind}` is not supported ({} are)", TYPES.join(", "))));
+    }
+    let conv = own.expect(CONV, 4, FAMILY.name)?;
+    let (embed_dim, in_chans, patch_size) = (conv[0], conv[1], (conv[2], conv[3]));
+    let depth = own.count("encoder.layer.").max(own.count("layers.")).max(names.count("encoder.layer."));
+    let mut cfg = VitConfig::plain(1, 1, embed_dim, depth, heads(names, embed_dim)?);
+    (cfg.in_chans, cfg.patch_size) = (in_chans, patch_size);
+    cfg.patch_bias = own.has("embeddings.patch_embeddings.projection.bias");
+    cfg.dist_token = own.has("embeddings.distillation_token");
+    common(names, &mut cfg, if model_type == Some("vit_msn") { 1e-6 } else { 1e-12 })?;
+    let block = Block::new(names, 0);
+    cfg.qkv_bias = names.has(&block.name("attn.q.bias"));
+    cfg.mlp_hidden = names.axis(&block.name("mlp.fc1.weight"), 0);
+    cfg.pool = Pooling::CLASS;
+    cfg.pos_prefix = cfg.prefix_tokens();
+    cfg.head = match (names.has("classifier.weight"), names.has("cls_classifier.weight")) {
+        (true, _) => Head::Linear,
+        (false, true) => Head::Distilled,
+        (false, false) => Head::None,
+    };
+    cfg.num_classes = names.axis("classifier.weight", 0).max(names.axis("cls_classifier.weight", 0));
+    if cfg.head == Head::None {
+        cfg.pre_logits = own.shape("pooler.dense.weight").map(|shape| shape[0]);
+        let act = names.text_field("pooler_act").unwrap_or("tanh");
+        if cfg.pre_logits.is_some() && act != "tanh" {
+            return Err(names.config_error(format!("pooler_act `{act}` is not supported (tanh is)")));
+        }
+    }
+    let table = own.expect("embeddings.position_embeddings", 3, FAMILY.name)?[1];
+    cfg.img_size = image_size(names, &cfg, table.saturating_sub(cfg.prefix_tokens()))?;
+    Ok(cfg)
+}
+
+/// Names within one encoder layer, by generation.
+struct Block {
+    prefix: String,
+    v5: bool,
+}
+
+impl Block {
+    fn new(names: &Names, i: usize) -> Block {
+        let own = own(names);
+        let v5 = own.has("layers.0.attention.q_proj.weight");
+        let list = if v5 { "layers" } else { "encoder.layer" };
+        // transformers 5 saves ViT-MSN's blocks without the prefix that everything else has.
+        let bare = !v5 && names.has("encoder.layer.0.layernorm_before.weight");
+        let prefix = if bare { format!("{list}.{i}.") } else { own.whole(&format!("{list}.{i}.")) };
+        Block { prefix, v5 }
+    }
+
+    /// The file's name for `attn.{q,k,v}`, `attn.proj`, `mlp.fc1`, `mlp.fc2`, `norm1` or `norm2`, with `.weight` or `.bias`.
+    fn name(&self, part: &str) -> String {
+        let (part, kind) = part.rsplit_once('.').unwrap_or((part, "weight"));
+        let own = match (part, self.v5) {
+            ("norm1", _) => "layernorm_before",
+            ("norm2", _) => "layernorm_after",
+            ("attn.q", false) => "attention.attention.query",
+            ("attn.k", false) => "attention.attention.key",
+            ("attn.v", false) => "attention.attention.value",
+            ("attn.proj", false) => "attention.output.dense",
+            ("mlp.fc1", false) => "intermediate.dense",
+            ("mlp.fc2", false) => "output.dense",
+            ("attn.q", true) => "attention.q_proj",
+            ("attn.k", true) => "attention.k_proj",
+            ("attn.v", true) => "attention.v_proj",
+            ("attn.proj", true) => "attention.o_proj",
+            (other, _) => other,
+        };
+        format!("{}{own}.{kind}", self.prefix)
+    }
+}
+
+fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> Recipe {
+    let own = own(names);
+    let d = cfg.embed_dim;
+    if let Some((i, part)) = canonical.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) {
+        let block = Block::new(names, i.parse().unwrap_or(0));
+        return in_block(part, shape, |part| block.name(part));
+    }
+    let embeddings = |name: &str, shape: &[usize]| Part::new(own.whole(&format!("embeddings.{name}")), shape);
+    match canonical {
+        "patch_embed.proj.weight" => {
+            vec![Part::new(own.whole(CONV), &[d, cfg.in_chans, cfg.patch_size.0, cfg.patch_size.1])]
+        }
+        "patch_embed.proj.bias" => vec![embeddings("patch_embeddings.projection.bias", shape)],
+        "prefix_tokens" => {
+            let mut parts = vec![embeddings("cls_token", &[1, 1, d])];
+            parts.extend(cfg.dist_token.then(|| embeddings("distillation_token", &[1, 1, d])));
+            parts
+        }
+        "pos_embed" => vec![embeddings("position_embeddings", &[1, shape[0], d])],
+        _ => {
+            let (part, kind) = canonical.rsplit_once('.').unwrap_or((canonical, ""));
+            let whole = match (part, cfg.head) {
+                ("norm", _) => own.whole("layernorm"),
+                ("pre_logits.fc", _) => own.whole("pooler.dense"),
+                ("head", Head::Distilled) => "cls_classifier".to_owned(),
+                ("head", _) => "classifier".to_owned(),
+                ("head_dist", _) => "distillation_classifier".to_owned(),
+                (other, _) => other.to_owned(),
+            };
+            vec![Part::new(format!("{whole}.{kind}"), shape)]
+        }
+    }
+}
+
+/// Without a `preprocessor_config.json`: the class defaults of the model's own processor.
+fn transform(names: &Names, cfg: &VitConfig) -> Result<Transform> {
+    let deit = names.text_field("model_type") == Some("deit");
+    by_processor(names, cfg, if deit { "DeiTImageProcessor" } else { "ViTImageProcessor" })
+}

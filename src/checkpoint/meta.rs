@@ -1,0 +1,94 @@
+//! Meta's original DINO, DINOv2 and MAE files: timm's names but for registers, SwiGLU, masks, decoders and linear heads.
+//!
+//! DINOv2's tensor names tell; DINO's are timm's to the letter, so only `"model_type": "dino"` in a `config.json` makes a
+//! difference, and that only to how its position table is resampled.
+
+use super::names::Names;
+use super::positions::{Positions, Resample};
+use super::recipe::{Part, Recipe};
+use super::{Family, timm, transforms};
+use crate::error::Result;
+use crate::model::{Head, Pooling, VitConfig};
+use crate::preprocess::{IMAGENET_MEAN, IMAGENET_STD, Resize, Transform};
+
+pub static FAMILY: Family = Family {
+    name: "meta",
+    detect: |names| kind(names).is_some(),
+    configure,
+    recipe,
+    positions: |names| match kind(names) {
+        Some(Kind::Dino) => Positions::always(Resample::BicubicOffset),
+        Some(Kind::Dinov2) if backbone(names).has("register_tokens") => Positions::always(Resample::BicubicAntialias),
+        Some(Kind::Dinov2) => Positions::always(Resample::BicubicOffset),
+        Some(Kind::Mae) | None => Positions::on_request(Resample::Bicubic),
+    },
+    ignorable: |name, _| {
+        // Masked patches and MAE's decoder serve pre-training alone.
+        name.ends_with("mask_token") || name.starts_with("decoder_")
+    },
+    transform,
+};
+
+enum Kind {
+    Dino,
+    Dinov2,
+    Mae,
+}
+
+fn kind(names: &Names) -> Option<Kind> {
+    let own = backbone(names);
+    if !own.has("patch_embed.proj.weight") {
+        return None;
+    }
+    match names.text_field("model_type") {
+        Some("dino") => return Some(Kind::Dino),
+        Some("dinov2") => return Some(Kind::Dinov2),
+        Some("mae") => return Some(Kind::Mae),
+        _ => {}
+    }
+    if own.has("register_tokens")
+        || own.has("mask_token") && own.has("blocks.0.ls1.gamma")
+        || names.has("linear_head.weight")
+    {
+        return Some(Kind::Dinov2);
+    }
+    own.has("decoder_embed.weight").then_some(Kind::Mae)
+}
+
+/// The encoder's names: a classifier keeps it under `backbone.`.
+fn backbone(names: &Names) -> Names {
+    if names.has("backbone.patch_embed.proj.weight") { names.under("backbone.") } else { names.clone() }
+}
+
+fn configure(names: &Names) -> Result<VitConfig> {
+    let mut cfg = timm::configure(&backbone(names))?;
+    let classes = names.axis("linear_head.weight", 0);
+    if classes > 0 {
+        // [C, 2·D]: class token and mean of the patches; [C, 5·D]: the class tokens of the last four blocks.
+        let blocks = names.axis("linear_head.weight", 1) / cfg.embed_dim;
+        cfg.pool = Pooling::ClassAndMean { from: cfg.prefix_tokens(), layers: blocks.saturating_sub(1).max(1) };
+        (cfg.head, cfg.num_classes) = (Head::Linear, classes);
+    }
+    Ok(cfg)
+}
+
+fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> Recipe {
+    if names.has("linear_head.weight") && canonical.starts_with("head.") {
+        return vec![Part::new(format!("linear_{canonical}"), shape)];
+    }
+    let own = backbone(names);
+    let mut parts = timm::recipe(canonical, shape, cfg, &own);
+    parts.iter_mut().for_each(|part| part.tensor = own.whole(&part.tensor));
+    parts
+}
+
+/// What the published evaluations do: 256 → 224 bicubic, ImageNet's mean and std; the same margin at other sizes.
+fn transform(_: &Names, cfg: &VitConfig) -> Result<Transform> {
+    let mut transform = transforms::torchvision((224, 224), false);
+    let (h, w) = cfg.img_size;
+    transform.resize = Resize::Shortest((h.min(w) as f64 * 256.0 / 224.0).round() as usize);
+    transform.filter = crate::preprocess::Filter::Bicubic;
+    transform.crop = transform.crop.map(|crop| crate::preprocess::Crop { size: (h, w), ..crop });
+    (transform.mean, transform.std) = (IMAGENET_MEAN, IMAGENET_STD);
+    Ok(transform)
+}

@@ -1,0 +1,170 @@
+//! Position tables at other resolutions than they were trained at, by each library's own rule.
+//!
+//! Every rule is separable: one row of weights per output row and one per output column, applied along the width first.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::model::WeightLoader;
+
+/// How a library resamples a position table. `F.interpolate` is PyTorch's (`ATen/native/cpu/UpSampleKernel.cpp`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resample {
+    /// `F.interpolate(mode="bicubic")`: Keys' kernel with a = −0.75, taps clamped to the edge.
+    Bicubic,
+    /// The same, stepping by old/(new + 0.1): original DINO and DINOv2.
+    BicubicOffset,
+    /// `F.interpolate(mode="bicubic", antialias=True)`: a = −0.5, as wide as the step when shrinking, renormalised.
+    BicubicAntialias,
+    /// `F.interpolate(mode="bicubic", align_corners=True)`.
+    BicubicAlignCorners,
+    /// `F.interpolate(mode="bilinear")`.
+    Bilinear,
+    /// `scipy.ndimage.zoom(order=1)`: linear, corners on corners.
+    Zoom,
+}
+
+/// Where a table is resampled to, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Positions {
+    pub rule: Resample,
+    /// Whether the library resamples without being asked, so that preprocessing decides the size.
+    pub always: bool,
+    /// The size to run at, where the configuration names another than the table's own.
+    pub image_size: Option<(usize, usize)>,
+}
+
+impl Positions {
+    pub fn on_request(rule: Resample) -> Positions {
+        Positions { rule, always: false, image_size: None }
+    }
+
+    pub fn always(rule: Resample) -> Positions {
+        Positions { rule, always: true, image_size: None }
+    }
+}
+
+/// Loads weights, the position table at another grid.
+pub struct ResampledLoader {
+    pub inner: Arc<dyn WeightLoader>,
+    /// Rows of the table before the grid's.
+    pub prefix: usize,
+    /// D.
+    pub width: usize,
+    pub from: (usize, usize),
+    pub to: (usize, usize),
+    pub rule: Resample,
+}
+
+impl WeightLoader for ResampledLoader {
+    fn load(&self, name: &str, first_row: usize, out: &mut [f32]) -> Result<()> {
+        if name != "pos_embed" {
+            return self.inner.load(name, first_row, out);
+        }
+        let mut table = vec![0.0; (self.prefix + self.from.0 * self.from.1) * self.width];
+        self.inner.load(name, 0, &mut table)?;
+        let grid = table.split_off(self.prefix * self.width);
+        table.extend(resample(&grid, self.width, self.from, self.to, self.rule));
+        let first = first_row * self.width;
+        out.copy_from_slice(&table[first..first + out.len()]);
+        Ok(())
+    }
+}
+
+/// `table [from.0·from.1, width]` as `[to.0·to.1, width]`.
+fn resample(table: &[f32], width: usize, from: (usize, usize), to: (usize, usize), rule: Resample) -> Vec<f32> {
+    let mut wide = vec![0.0f64; from.0 * to.1 * width];
+    for (x, taps) in taps(from.1, to.1, rule).iter().enumerate() {
+        for y in 0..from.0 {
+            let out = &mut wide[(y * to.1 + x) * width..][..width];
+            for (at, weight) in taps {
+                let row = &table[(y * from.1 + at) * width..][..width];
+                out.iter_mut().zip(row).for_each(|(sum, v)| *sum += weight * f64::from(*v));
+            }
+        }
+    }
+    let mut out = vec![0.0f64; to.0 * to.1 * width];
+    let row = to.1 * width;
+    for (y, taps) in taps(from.0, to.0, rule).iter().enumerate() {
+        for (at, weight) in taps {
+            let source = &wide[at * row..][..row];
+            out[y * row..][..row].iter_mut().zip(source).for_each(|(sum, v)| *sum += weight * v);
+        }
+    }
+    out.into_iter().map(|v| v as f32).collect()
+}
+
+/// For each of `to` outputs, the inputs it is made of with their weights.
+fn taps(from: usize, to: usize, rule: Resample) -> Vec<Vec<(usize, f64)>> {
+    let (n, m) = (from as f64, to as f64);
+    let corners = if to > 1 { (n - 1.0) / (m - 1.0) } else { 0.0 };
+    let clamped = |at: f64| at.clamp(0.0, n - 1.0) as usize;
+    let cubic = |at: f64| {
+        let first = at.floor();
+        (-1..=2).map(|tap| (clamped(first + f64::from(tap)), keys(at - first - f64::from(tap), -0.75))).collect()
+    };
+    let linear = |at: f64| {
+        let first = at.floor();
+        vec![(clamped(first), 1.0 - (at - first)), (clamped(first + 1.0), at - first)]
+    };
+    let each = |i: usize| {
+        let i = i as f64;
+        match rule {
+            Resample::Bicubic => cubic(n / m * (i + 0.5) - 0.5),
+            Resample::BicubicOffset => cubic(n / (m + 0.1) * (i + 0.5) - 0.5),
+            Resample::BicubicAlignCorners => cubic(corners * i),
+            Resample::Bilinear => linear((n / m * (i + 0.5) - 0.5).max(0.0)),
+            Resample::Zoom => linear(corners * i),
+            Resample::BicubicAntialias => {
+                let step = n / m;
+                let shrink = step.max(1.0);
+                let center = (i + 0.5) * step;
+                let first = (center - 2.0 * shrink + 0.5).max(0.0) as usize;
+                let last = ((center + 2.0 * shrink + 0.5) as usize).min(from);
+                let weights: Vec<f64> =
+                    (first..last).map(|at| keys((at as f64 - center + 0.5) / shrink, -0.5)).collect();
+                let sum: f64 = weights.iter().sum();
+                (first..last).zip(weights.iter().map(|w| w / sum)).collect()
+            }
+        }
+    };
+    // The same size is copied by every rule but the one with an offset.
+    if from == to && rule != Resample::BicubicOffset {
+        return (0..to).map(|i| vec![(i, 1.0)]).collect();
+    }
+    (0..to).map(each).collect()
+}
+
+/// Keys' cubic convolution kernel (1981).
+fn keys(x: f64, a: f64) -> f64 {
+    let x = x.abs();
+    if x <= 1.0 {
+        ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        ((x - 5.0) * x + 8.0) * x * a - 4.0 * a
+    } else {
+        0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taps_are_those_that_pytorch_documents() {
+        let [.., (_, last)] = taps(8, 4, Resample::Bicubic)[1][..] else { panic!() };
+        assert_eq!(last, keys(1.5, -0.75));
+        // t = 0.25
+        let quarter: Vec<f64> = (-1..=2).map(|tap| keys(0.25 - f64::from(tap), -0.75)).collect();
+        assert_eq!(quarter, [-0.105_468_75, 0.878_906_25, 0.261_718_75, -0.035_156_25]);
+        for rule in [Resample::Bicubic, Resample::BicubicAntialias, Resample::Bilinear, Resample::Zoom] {
+            for (from, to) in [(37, 16), (7, 11), (1, 3), (3, 1), (5, 5)] {
+                for taps in taps(from, to, rule) {
+                    let sum: f64 = taps.iter().map(|(_, w)| w).sum();
+                    assert!((sum - 1.0).abs() < 1e-12 && taps.iter().all(|(at, _)| *at < from), "{rule:?} {from} {to}");
+                }
+            }
+        }
+    }
+}

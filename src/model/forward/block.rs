@@ -1,0 +1,166 @@
+//! One transformer block, in each of its orders.
+
+use super::{Epilogue, Forward};
+use crate::error::Result;
+use crate::graph::TensorId;
+use crate::model::{Block, Mlp};
+use crate::ops::{Add, Attention, Glu, Linear, Op, Strides};
+
+impl Forward<'_> {
+    pub(super) fn block(&mut self, i: usize, x: TensorId) -> Result<TensorId> {
+        let at = |name: &str| format!("blocks.{i}.{name}");
+        match self.cfg.block {
+            Block::PreNorm => {
+                let normed = self.norm(&at("norm1"), x)?;
+                let gamma = self.layer_scale(&at("ls1"));
+                let x = self.attention(&at("attn"), normed, gamma, Some(x))?;
+                let normed = self.norm(&at("norm2"), x)?;
+                let gamma = self.layer_scale(&at("ls2"));
+                self.mlp(&at("mlp"), self.cfg.mlp, normed, gamma, Some(x))
+            }
+            Block::ResPost => {
+                let mixed = self.attention(&at("attn"), x, None, None)?;
+                let mixed = self.norm(&at("norm1"), mixed)?;
+                let x = self.add(&at("add1"), x, mixed, 1.0)?;
+                let hidden = self.mlp(&at("mlp"), self.cfg.mlp, x, None, None)?;
+                let hidden = self.norm(&at("norm2"), hidden)?;
+                self.add(&at("add2"), x, hidden, 1.0)
+            }
+            Block::ParallelScaling => {
+                let normed = self.norm(&at("norm1"), x)?;
+                let gamma = self.layer_scale(&at("ls"));
+                let x = self.attention(&at("attn"), normed, gamma, Some(x))?;
+                self.mlp(&at("mlp"), self.cfg.mlp, normed, gamma, Some(x))
+            }
+            Block::ParallelThings(branches) => {
+                let (input, mut x) = (x, x);
+                for j in 0..branches {
+                    let at = |name: &str| at(&format!("attns.{j}.{name}"));
+                    let normed = self.norm(&at("norm"), input)?;
+                    let gamma = self.layer_scale(&at("ls"));
+                    x = self.attention(&at("attn"), normed, gamma, Some(x))?;
+                }
+                let input = x;
+                for j in 0..branches {
+                    let at = |name: &str| at(&format!("ffns.{j}.{name}"));
+                    let normed = self.norm(&at("norm"), input)?;
+                    let gamma = self.layer_scale(&at("ls"));
+                    x = self.mlp(&at("mlp"), self.cfg.mlp, normed, gamma, Some(x))?;
+                }
+                Ok(x)
+            }
+        }
+    }
+
+    fn layer_scale(&mut self, name: &str) -> Option<TensorId> {
+        self.cfg.layer_scale.then(|| self.graph.weight(&format!("{name}.gamma"), &[self.cfg.embed_dim]))
+    }
+
+    pub(super) fn add(&mut self, name: &str, a: TensorId, b: TensorId, scale: f32) -> Result<TensorId> {
+        let shape = self.graph.tensor(a).shape.clone();
+        let y = self.graph.activation(name, &shape);
+        let op = Add { len: shape.iter().product(), scale };
+        self.graph.push(name, Op::Add(op), vec![Some(a), Some(b)], y)?;
+        Ok(y)
+    }
+
+    /// `residual + gamma·proj(attention(qkv(x)))`.
+    fn attention(
+        &mut self,
+        name: &str,
+        x: TensorId,
+        gamma: Option<TensorId>,
+        residual: Option<TensorId>,
+    ) -> Result<TensorId> {
+        let cfg = self.cfg;
+        let (tokens, width) = (self.graph.tensor(x).shape[1], cfg.attn_dim());
+        let [(q, q_at), (k, k_at), (v, v_at)] = self.parts(&format!("{name}.qkv"), x, cfg.qkv_bias, cfg.qk_norm)?;
+        let (q, k) = if cfg.qk_norm {
+            let shape = [self.batch, tokens, width];
+            let q = self.norm_by(&format!("{name}.q_norm"), q, cfg.head_dim, &shape)?;
+            (q, self.norm_by(&format!("{name}.k_norm"), k, cfg.head_dim, &shape)?)
+        } else {
+            (q, k)
+        };
+        let op = Attention {
+            q: q_at,
+            k: k_at,
+            v: v_at,
+            post_scale: cfg.attn_post_scale,
+            ..Attention::packed(self.batch, tokens, cfg.num_heads, cfg.head_dim, cfg.attn_scale)
+        };
+        let mixed = self.graph.activation(name, &[self.batch, tokens, width]);
+        self.graph.push(name, Op::Attention(op), vec![Some(q), Some(k), Some(v)], mixed)?;
+        let epilogue = Epilogue { gamma, residual, ..Epilogue::default() };
+        self.linear(&format!("{name}.proj"), mixed, cfg.embed_dim, cfg.proj_bias, epilogue)
+    }
+
+    /// Several projections of `x` to `H·d` each, whose weights lie one after another: one product, or one each where they
+    /// must be apart or their tensor would pass the limit. Each is a tensor and where it lies in it.
+    pub(super) fn parts<const N: usize>(
+        &mut self,
+        name: &str,
+        x: TensorId,
+        bias: bool,
+        apart: bool,
+    ) -> Result<[(TensorId, Strides); N]> {
+        let (tokens, width) = (self.graph.tensor(x).shape[1], self.cfg.attn_dim());
+        let bytes = self.graph.precision.bytes() * (N * self.batch * tokens * width) as u64;
+        if bytes <= self.limit && !apart {
+            let packed = self.linear(name, x, N * width, bias, Epilogue::default())?;
+            let at = |i| Strides { offset: i * width, outer: tokens * N * width, seq: N * width };
+            return Ok(std::array::from_fn(|i| (packed, at(i))));
+        }
+        let at = Strides { offset: 0, outer: tokens * width, seq: width };
+        let mut parts = [(x, at); N];
+        for (i, part) in parts.iter_mut().enumerate() {
+            part.0 = self.linear_rows(name, x, i * width, width, bias)?;
+        }
+        Ok(parts)
+    }
+
+    /// `residual + gamma·fc2(act(fc1(x)))`, in as many row pieces as keep the hidden layer under the limit.
+    pub(super) fn mlp(
+        &mut self,
+        name: &str,
+        kind: Mlp,
+        x: TensorId,
+        gamma: Option<TensorId>,
+        residual: Option<TensorId>,
+    ) -> Result<TensorId> {
+        let (d, hidden) = (self.cfg.embed_dim, self.cfg.mlp_hidden);
+        let (wide, act) = match kind {
+            Mlp::Plain => (hidden, self.cfg.act),
+            Mlp::Glu => (2 * hidden, Default::default()),
+        };
+        let shape = self.graph.tensor(x).shape.clone();
+        let rows = shape.iter().product::<usize>() / d;
+        let step = ((self.limit / (self.graph.precision.bytes() * wide as u64)) as usize).clamp(1, rows);
+        let [fc1, fc2] = ["fc1", "fc2"].map(|fc| format!("{name}.{fc}"));
+        let bias = self.cfg.mlp_bias;
+        let (w1, b1) = (self.graph.weight(&format!("{fc1}.weight"), &[wide, d]), self.bias(&fc1, wide, bias));
+        let (w2, b2) = (self.graph.weight(&format!("{fc2}.weight"), &[d, hidden]), self.bias(&fc2, d, bias));
+        let out = self.graph.activation(&fc2, &shape);
+        for first in (0..rows).step_by(step) {
+            let m = step.min(rows - first);
+            let mut h = self.graph.activation(&fc1, &[m, wide]);
+            let op = Linear { act, bias, x_row: first, ..Linear::new(m, d, wide) };
+            self.graph.push(&fc1, Op::Linear(op), vec![Some(x), Some(w1), b1, None, None], h)?;
+            if kind == Mlp::Glu {
+                let gated = self.graph.activation(&format!("{name}.act"), &[m, hidden]);
+                let op = Glu { rows: m, width: hidden, act: self.cfg.act };
+                self.graph.push(&format!("{name}.act"), Op::Glu(op), vec![Some(h)], gated)?;
+                h = gated;
+            }
+            let op = Linear {
+                bias,
+                gamma: gamma.is_some(),
+                residual: residual.is_some(),
+                y_row: first,
+                ..Linear::new(m, hidden, d)
+            };
+            self.graph.push(&fc2, Op::Linear(op), vec![Some(h), Some(w2), b2, gamma, residual], out)?;
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,187 @@
+//! The forward pass, written once, top to bottom: here, in [`block`], in [`head`]. Both executors run the graph built here.
+
+mod block;
+mod head;
+
+use super::VitConfig;
+use crate::error::{Error, Result};
+use crate::graph::{Dtype, Graph, Precision, TensorId};
+use crate::ops::{Activation, LayerNorm, Linear, Op, PixelSource, Tokens, Unfold};
+
+/// What the pixels are given as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// `pixels` u8 `[B, H, W, C]` with the table `normalize` f32 `[C, 256]`.
+    Bytes,
+    /// `pixel_values` f32 `[B, C, H, W]`, already normalised.
+    Planes,
+}
+
+/// One shape of forward pass: what goes in and what is wanted out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Request {
+    /// B.
+    pub batch: usize,
+    /// How pixels come in.
+    pub input: Input,
+    /// Keep `last_hidden_state` `[B, T, D]`.
+    pub last_hidden_state: bool,
+    /// Keep `hidden_states.i`, the input of block i, and the last block's output.
+    pub taps: bool,
+    /// What weights and activations are stored in.
+    pub precision: Precision,
+}
+
+/// Builds the graph of one request. Outputs: `logits` `[B, K]` where there is a head, `pooled` `[B, F]`, and what else was asked for.
+///
+/// No tensor passes `limit` bytes where the model allows it: q, k and v become three products, the MLP runs in row
+/// pieces, the head in column pieces. Batches are cut by the caller, since images are independent.
+///
+/// # Errors
+/// [`Error::Shape`] if an operation's operands do not fit, which a validated configuration rules out.
+pub fn build(cfg: &VitConfig, request: Request, limit: u64) -> Result<Graph> {
+    let mut pass = Forward { graph: Graph::new(request.precision), cfg, batch: request.batch, limit, classes: None };
+    let mut x = pass.embed(request.input)?;
+    for i in 0..cfg.depth {
+        if request.taps {
+            pass.graph.output(&format!("hidden_states.{i}"), x);
+        }
+        x = pass.block(i, x)?;
+        pass.keep_class(i, x)?;
+    }
+    if request.taps {
+        pass.graph.output(&format!("hidden_states.{}", cfg.depth), x);
+    }
+    pass.finish(x, request.last_hidden_state)?;
+    Ok(pass.graph)
+}
+
+struct Forward<'a> {
+    graph: Graph,
+    cfg: &'a VitConfig,
+    batch: usize,
+    limit: u64,
+    /// Class tokens of the last blocks `[B, layers, D]`, where pooling wants them.
+    classes: Option<TensorId>,
+}
+
+/// What follows a product before its result is stored.
+#[derive(Default)]
+struct Epilogue {
+    act: Activation,
+    gamma: Option<TensorId>,
+    residual: Option<TensorId>,
+}
+
+impl Forward<'_> {
+    /// Pixels to tokens `[B, T, D]`.
+    fn embed(&mut self, input: Input) -> Result<TensorId> {
+        let cfg = self.cfg;
+        let (h, w) = cfg.img_size;
+        let (source, operands) = match input {
+            Input::Bytes => {
+                let pixels = self.graph.input("pixels", &[self.batch, h, w, cfg.in_chans], Dtype::U8);
+                let table = self.graph.input("normalize", &[cfg.in_chans, 256], Dtype::F32);
+                (PixelSource::Bytes, vec![Some(pixels), Some(table)])
+            }
+            Input::Planes => {
+                let planes = self.graph.input("pixel_values", &[self.batch, cfg.in_chans, h, w], Dtype::F32);
+                (PixelSource::Planes, vec![Some(planes)])
+            }
+        };
+        let (batch, chans, patch) = (self.batch, cfg.in_chans, cfg.patch_size);
+        let unfold = Unfold { batch, chans, size: cfg.img_size, patch, source };
+        let patches = cfg.grid().0 * cfg.grid().1;
+        let unfolded = self.graph.activation("patch_embed.unfold", &[batch, patches, cfg.patch_len()]);
+        self.graph.push("patch_embed.unfold", Op::Unfold(unfold), operands, unfolded)?;
+        let mut projected =
+            self.linear("patch_embed.proj", unfolded, cfg.embed_dim, cfg.patch_bias, Epilogue::default())?;
+        if cfg.embed_norm {
+            projected = self.norm("patch_embed.norm", projected)?;
+        }
+
+        let width = cfg.embed_dim;
+        let prefix = cfg.prefix_tokens();
+        let prefix_tokens = (prefix > 0).then(|| self.graph.weight("prefix_tokens", &[prefix, width]));
+        let pos = cfg.pos_embed.then(|| self.graph.weight("pos_embed", &[cfg.pos_prefix + patches, width]));
+        let tokens = Tokens { batch, patches, width, prefix, pos_prefix: cfg.pos_prefix, pos: cfg.pos_embed };
+        let x = self.graph.activation("tokens", &[batch, prefix + patches, width]);
+        self.graph.push("tokens", Op::Tokens(tokens), vec![Some(projected), prefix_tokens, pos], x)?;
+        if cfg.pre_norm { self.norm("norm_pre", x) } else { Ok(x) }
+    }
+
+    /// Normalises over the last axis.
+    fn norm(&mut self, name: &str, x: TensorId) -> Result<TensorId> {
+        let shape = self.graph.tensor(x).shape.clone();
+        self.norm_by(name, x, self.last_axis(x)?, &shape)
+    }
+
+    /// Normalises groups of `len` values.
+    fn norm_by(&mut self, name: &str, x: TensorId, len: usize, shape: &[usize]) -> Result<TensorId> {
+        let groups = self.graph.tensor(x).len() / len;
+        let op = LayerNorm { groups, len, eps: self.cfg.norm_eps, rms: self.cfg.rms_norm };
+        let weight = self.graph.weight(&format!("{name}.weight"), &[len]);
+        let bias = self.bias(name, len, !op.rms);
+        let y = self.graph.activation(name, shape);
+        self.graph.push(name, Op::LayerNorm(op), vec![Some(x), Some(weight), bias], y)?;
+        Ok(y)
+    }
+
+    /// `x [.., k]` to `[.., n]` through `name.weight` and `name.bias`.
+    fn linear(&mut self, name: &str, x: TensorId, n: usize, bias: bool, epilogue: Epilogue) -> Result<TensorId> {
+        let k = self.last_axis(x)?;
+        let weight = self.graph.weight(&format!("{name}.weight"), &[n, k]);
+        let bias = self.bias(name, n, bias);
+        self.product(name, x, weight, bias, epilogue)
+    }
+
+    /// The same through rows `first..first + n` of the weight and the bias.
+    fn linear_rows(&mut self, name: &str, x: TensorId, first: usize, n: usize, bias: bool) -> Result<TensorId> {
+        let k = self.last_axis(x)?;
+        let (weight, bias) = self.rows_of(name, first, n, k, bias);
+        self.product(name, x, weight, bias, Epilogue::default())
+    }
+
+    fn product(
+        &mut self,
+        name: &str,
+        x: TensorId,
+        weight: TensorId,
+        bias: Option<TensorId>,
+        epilogue: Epilogue,
+    ) -> Result<TensorId> {
+        let mut shape = self.graph.tensor(x).shape.clone();
+        let k = self.last_axis(x)?;
+        let n = self.graph.tensor(weight).shape[0];
+        let m = self.graph.tensor(x).len() / k;
+        if let Some(last) = shape.last_mut() {
+            *last = n;
+        }
+        let Epilogue { act, gamma, residual } = epilogue;
+        let flags = Linear {
+            act,
+            bias: bias.is_some(),
+            gamma: gamma.is_some(),
+            residual: residual.is_some(),
+            ..Linear::new(m, k, n)
+        };
+        let y = self.graph.activation(name, &shape);
+        self.graph.push(name, Op::Linear(flags), vec![Some(x), Some(weight), bias, gamma, residual], y)?;
+        Ok(y)
+    }
+
+    fn bias(&mut self, name: &str, n: usize, there: bool) -> Option<TensorId> {
+        there.then(|| self.graph.weight(&format!("{name}.bias"), &[n]))
+    }
+
+    fn rows_of(&mut self, name: &str, first: usize, n: usize, k: usize, bias: bool) -> (TensorId, Option<TensorId>) {
+        let weight = self.graph.weight_rows(&format!("{name}.weight"), first, &[n, k]);
+        let bias = bias.then(|| self.graph.weight_rows(&format!("{name}.bias"), first, &[n]));
+        (weight, bias)
+    }
+
+    fn last_axis(&self, x: TensorId) -> Result<usize> {
+        let tensor = self.graph.tensor(x);
+        tensor.shape.last().copied().filter(|&k| k > 0).ok_or_else(|| Error::shape(&tensor.name, "has no elements"))
+    }
+}
