@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::npz;
 use super::safetensors::Tensors;
 use crate::error::{Error, Result};
 
@@ -32,7 +31,7 @@ impl Files {
             return if name.ends_with(".index.json") {
                 Tensors::open_index(file)
             } else if name.ends_with(".npz") {
-                npz::open(file)
+                Tensors::open_archive(file)
             } else {
                 Tensors::open(file)
             };
@@ -56,7 +55,7 @@ impl Files {
         let pickled = ["bin", "pt", "pth"].iter().flat_map(|ending| ends(&format!(".{ending}"))).next();
         match (&ends(".safetensors")[..], &ends(".npz")[..], pickled) {
             ([only], ..) => Tensors::open(only),
-            ([], [only], _) => npz::open(only),
+            ([], [only], _) => Tensors::open_archive(only),
             ([], [], Some(pickle)) => {
                 fail(format!("only `{}` is there: weights are read as safetensors", pickle.display()))
             }

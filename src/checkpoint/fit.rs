@@ -15,31 +15,31 @@ pub type Recipes = HashMap<String, (Vec<usize>, Recipe)>;
 pub fn fit(family: &Family, cfg: &VitConfig, names: &Names) -> Result<(Recipes, Vec<String>)> {
     let mut used = BTreeSet::new();
     let mut recipes = HashMap::new();
+    // One wrong tensor can make others look wrong, whose sizes were read off it. The likeliest culprit is told: one with
+    // too many or too few axes, then one that is not there.
+    let mut worst: Option<(u8, Error)> = None;
     for spec in weight_specs(cfg)? {
         let mut parts = (family.recipe)(&spec.name, &spec.shape, cfg, names);
         for part in &mut parts {
-            match names.shape(&part.tensor) {
-                None => {
-                    return Err(Error::MissingTensor {
-                        tensor: part.tensor.clone(),
-                        expected: part.shape.clone(),
-                        family: family.name,
-                        file: names.file.clone(),
-                    });
+            let (tensor, expected, file) = (part.tensor.clone(), part.shape.clone(), names.file.clone());
+            let found = match names.shape(&tensor) {
+                None => Some((1, Error::MissingTensor { tensor, expected, family: family.name, file })),
+                Some(found) if found != expected => {
+                    let rank = if found.len() == expected.len() { 0 } else { 2 };
+                    Some((rank, Error::WrongShape { tensor, expected, found: found.to_vec(), file }))
                 }
-                Some(found) if found != part.shape => {
-                    return Err(Error::WrongShape {
-                        tensor: part.tensor.clone(),
-                        expected: part.shape.clone(),
-                        found: found.to_vec(),
-                        file: names.file.clone(),
-                    });
-                }
-                Some(_) => used.insert(part.tensor.clone()),
+                Some(_) => None,
             };
+            if let Some(found) = found.filter(|(rank, _)| worst.as_ref().is_none_or(|(worst, _)| rank > worst)) {
+                worst = Some(found);
+            }
+            used.insert(part.tensor.clone());
             part.tensor = names.original(&part.tensor);
         }
         recipes.insert(spec.name, (spec.shape, parts));
+    }
+    if let Some((_, error)) = worst {
+        return Err(error);
     }
     let (ignored, unused): (Vec<_>, Vec<_>) = names
         .iter()

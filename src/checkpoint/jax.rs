@@ -76,8 +76,8 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let mut cfg = VitConfig::plain(1, 1, embed_dim, depth, query[1 + stacked]);
     cfg.head_dim = query[2 + stacked];
     (cfg.in_chans, cfg.patch_size) = (in_chans, (patch_h, patch_w));
-    cfg.mlp_hidden = own.axis(&format!("{}/{}/Dense_0/bias", layout.block(0), layout.mlp), stacked);
-    cfg.patch_bias = own.has("embedding/bias");
+    let dense = format!("{}/{}/Dense_0/kernel", layout.block(0), layout.mlp);
+    cfg.mlp_hidden = own.expect(&dense, 2 + stacked, FAMILY.name)?[1 + stacked];
     cfg.class_token = own.has("cls");
     // timm and Hugging Face run these weights with the exact GELU, which is what their published accuracies are of.
     cfg.act = names.act_field("act")?.unwrap_or(cfg.act);
@@ -93,7 +93,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     cfg.pool = arch::global_pool(pool, cfg.prefix_tokens())
         .filter(|pool| *pool != Pooling::CLASS || cfg.class_token)
         .ok_or_else(|| names.config_error(format!("global_pool `{pool}` can't be run")))?;
-    let table = own.axis(pos_embed(&own), 1);
+    let table = own.expect(pos_embed(&own), 3, FAMILY.name)?[1];
     let configured = names.pair_field("image_size")?.or(names.field("img_size").and_then(pair));
     let configured_grid = configured.map(|(h, w)| (h / patch_h, w / patch_w));
     // vit_jax's table has a row for the class token, big_vision's none.
@@ -101,15 +101,19 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let found = [prefix, 0]
         .into_iter()
         .find_map(|covered| Some((covered, grid(table.checked_sub(covered)?, configured_grid)?)));
-    let (covered, (gh, gw)) =
-        found.ok_or_else(|| names.error(format!("{table} positions are no square grid of patches")))?;
+    let (covered, (gh, gw)) = found.ok_or_else(|| match cfg.class_token {
+        true => names.error(format!("{table} positions are no square grid of patches")),
+        false => own.missing("cls", FAMILY.name),
+    })?;
     cfg.pos_prefix = covered;
     cfg.img_size = configured.filter(|_| configured_grid == Some((gh, gw))).unwrap_or((gh * patch_h, gw * patch_w));
     Ok(cfg)
 }
 
 fn pos_embed(own: &Names) -> &'static str {
-    if own.has("pos_embedding") { "pos_embedding" } else { "Transformer/posembed_input/pos_embedding" }
+    let vit_jax = "Transformer/posembed_input/pos_embedding";
+    let big_vision = own.any("/MlpBlock_0/Dense_0/kernel") && !own.has(vit_jax);
+    if big_vision { "pos_embedding" } else { vit_jax }
 }
 
 fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> Recipe {

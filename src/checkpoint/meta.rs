@@ -61,7 +61,11 @@ fn backbone(names: &Names) -> Names {
 }
 
 fn configure(names: &Names) -> Result<VitConfig> {
-    let mut cfg = timm::configure(&backbone(names))?;
+    let own = backbone(names);
+    let mut cfg = timm::configure(&own)?;
+    if !cfg.class_token {
+        return Err(own.missing("cls_token", FAMILY.name));
+    }
     let classes = names.axis("linear_head.weight", 0);
     if classes > 0 {
         // [C, 2·D]: class token and mean of the patches; [C, 5·D]: the class tokens of the last four blocks.

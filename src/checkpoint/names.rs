@@ -74,6 +74,14 @@ impl Names {
         self.shapes.get(&self.whole(name)).map(Vec::as_slice)
     }
 
+    /// Whether any tensor's name ends so: a switch is on if one block shows it, so that a block that lacks it is told.
+    pub fn any(&self, ending: &str) -> bool {
+        self.shapes
+            .range(self.base.clone()..)
+            .take_while(|(name, _)| name.starts_with(&self.base))
+            .any(|(name, _)| name.ends_with(ending))
+    }
+
     /// Size of a tensor's axis, 0 where there is none.
     pub fn axis(&self, name: &str, axis: usize) -> usize {
         self.shape(name).and_then(|shape| shape.get(axis)).copied().unwrap_or(0)
@@ -96,6 +104,11 @@ impl Names {
                 file: self.file.clone(),
             }),
         }
+    }
+
+    /// The error that a tensor is missing.
+    pub fn missing(&self, name: &str, family: &'static str) -> Error {
+        Error::MissingTensor { tensor: self.whole(name), expected: Vec::new(), family, file: self.file.clone() }
     }
 
     /// An error about the weights.
@@ -140,6 +153,13 @@ impl Names {
     /// A text field of `config.json`.
     pub fn text_field(&self, name: &str) -> Option<&str> {
         self.field(name).and_then(serde_json::Value::as_str)
+    }
+
+    /// A switch of `config.json`.
+    pub fn bool_field(&self, name: &str) -> Result<Option<bool>> {
+        self.field(name)
+            .map(|value| value.as_bool().ok_or_else(|| self.config_error(format!("`{name}` is {value}"))))
+            .transpose()
     }
 
     /// A number field of `config.json`.

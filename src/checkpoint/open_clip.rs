@@ -71,7 +71,11 @@ fn trunk(names: &Names) -> Names {
 fn configure(names: &Names) -> Result<VitConfig> {
     if is_trunk(names) {
         let mut cfg = timm::configure(&trunk(names))?;
-        cfg.projection = names.shape("visual.head.proj.weight").map(|shape| shape[0]);
+        if names.has("visual.head.proj.weight")
+            || vision_cfg(names).is_some_and(|vision| vision["timm_proj"] == "linear")
+        {
+            cfg.projection = Some(names.expect("visual.head.proj.weight", 2, FAMILY.name)?[0]);
+        }
         return Ok(cfg);
     }
     let own = own(names);
@@ -98,7 +102,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     cfg.act = names.act_field("act")?.unwrap_or(cfg.act);
     cfg.pre_norm = own.has("ln_pre.weight");
     cfg.layer_scale = own.has("transformer.resblocks.0.ls_1.gamma");
-    cfg.mlp_hidden = own.axis("transformer.resblocks.0.mlp.c_fc.weight", 0);
+    cfg.mlp_hidden = own.expect("transformer.resblocks.0.mlp.c_fc.weight", 2, FAMILY.name)?[0];
     (cfg.head, cfg.num_classes) = (Head::None, 0);
     (cfg.final_norm, cfg.fc_norm) = (false, own.has("ln_post.weight"));
     cfg.pool = match given("pool_type").and_then(Value::as_str).unwrap_or("tok") {
@@ -109,7 +113,9 @@ fn configure(names: &Names) -> Result<VitConfig> {
     if cfg.pool != Pooling::CLASS && !given("final_ln_after_pool").and_then(Value::as_bool).unwrap_or(false) {
         (cfg.final_norm, cfg.fc_norm) = (cfg.fc_norm, false);
     }
-    cfg.projection = own.shape("proj").and_then(|shape| shape.get(1)).copied();
+    if own.has("proj") || vision.is_some() || names.has("text_projection") {
+        cfg.projection = Some(own.expect("proj", 2, FAMILY.name)?[1]);
+    }
     let table = own.expect("positional_embedding", 2, FAMILY.name)?[0];
     let configured = given("image_size").and_then(pair).or(names.pair_field("image_size")?);
     let (ph, pw) = cfg.patch_size;

@@ -151,6 +151,38 @@ fn keys(x: f64, a: f64) -> f64 {
 mod tests {
     use super::*;
 
+    /// Against PyTorch, timm and SciPy (`tests/goldens/positions.py`).
+    #[test]
+    fn tables_are_resampled_as_their_libraries_do() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/positions.safetensors");
+        let file = super::super::Tensors::open(&file).unwrap();
+        let pair = |text: &str| {
+            let (h, w) = text.split_once('x').unwrap();
+            (h.parse::<usize>().unwrap(), w.parse::<usize>().unwrap())
+        };
+        let mut compared = 0;
+        for name in file.shapes().map(|(name, _)| name.to_owned()).filter(|name| !name.starts_with("source")) {
+            let parts: Vec<&str> = name.split(' ').collect();
+            let rule = match parts[0] {
+                "bicubic" => Resample::Bicubic,
+                "bicubic_offset" => Resample::BicubicOffset,
+                "bicubic_antialias" => Resample::BicubicAntialias,
+                "bicubic_align_corners" => Resample::BicubicAlignCorners,
+                "bilinear" => Resample::Bilinear,
+                "zoom" => Resample::Zoom,
+                other => panic!("{other}"),
+            };
+            let (_, table) = file.values(&format!("source {}", parts[1])).unwrap();
+            let (_, want) = file.values(&name).unwrap();
+            let got = resample(&table, 3, pair(parts[1]), pair(parts[2]), rule);
+            // PyTorch computes coordinates in f32.
+            let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(got.len() == want.len() && worst < 1e-5, "{name}: {worst:e}");
+            compared += 1;
+        }
+        assert_eq!(compared, 24);
+    }
+
     #[test]
     fn taps_are_those_that_pytorch_documents() {
         let [.., (_, last)] = taps(8, 4, Resample::Bicubic)[1][..] else { panic!() };

@@ -43,6 +43,11 @@ impl Tensors {
         Ok(tensors)
     }
 
+    /// Opens an `.npz` archive.
+    pub fn open_archive(path: &Path) -> Result<Tensors> {
+        super::npz::open(path)
+    }
+
     /// Reads a file that is part of the program.
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Tensors> {
         let mut tensors = Tensors::empty(name.to_owned());

@@ -30,11 +30,8 @@ fn configure(names: &Names) -> Result<VitConfig> {
     }
     cfg.in_chans = in_chans;
     cfg.patch_size = (patch_h, patch_w);
-    cfg.patch_bias = names.has("conv_proj.bias");
     cfg.qkv_bias = names.has("encoder.layers.encoder_layer_0.self_attention.in_proj_bias");
-    if let Some(&[hidden]) = names.shape(&layer_name(names, 0, "mlp.fc1.bias")) {
-        cfg.mlp_hidden = hidden;
-    }
+    cfg.mlp_hidden = names.expect(&layer_name(names, 0, "mlp.fc1.weight"), 2, FAMILY.name)?[0];
     cfg.pre_logits = names.shape("heads.pre_logits.weight").map(|shape| shape[0]);
     cfg.num_classes = names.shape("heads.head.weight").map_or(0, |shape| shape[0]);
     if cfg.num_classes == 0 {

@@ -4,6 +4,7 @@ mod checkpoints;
 mod cli;
 mod compare;
 mod device;
+mod families;
 mod images;
 mod layers;
 mod limits;

@@ -40,7 +40,8 @@ fn vision(names: &Names) -> Names {
 }
 
 fn is_siglip(names: &Names) -> bool {
-    !own(names).has("embeddings.class_embedding")
+    let own = own(names);
+    !own.has("embeddings.class_embedding") && !own.has("pre_layrnorm.weight")
 }
 
 fn configure(names: &Names) -> Result<VitConfig> {
@@ -57,12 +58,12 @@ fn configure(names: &Names) -> Result<VitConfig> {
     (cfg.in_chans, cfg.patch_size) = (conv[1], (conv[2], conv[3]));
     cfg.act = if siglip { Activation::GeluTanh } else { Activation::QuickGelu };
     super::common(&config, &mut cfg, if siglip { 1e-6 } else { 1e-5 })?;
-    cfg.patch_bias = own.has("embeddings.patch_embedding.bias");
+    cfg.patch_bias = siglip;
     cfg.class_token = !siglip;
     cfg.pos_prefix = cfg.prefix_tokens();
     cfg.pre_norm = own.has("pre_layrnorm.weight");
     cfg.qkv_bias = own.has("encoder.layers.0.self_attn.q_proj.bias");
-    cfg.mlp_hidden = own.axis("encoder.layers.0.mlp.fc1.weight", 0);
+    cfg.mlp_hidden = own.expect("encoder.layers.0.mlp.fc1.weight", 2, FAMILY.name)?[0];
     cfg.num_classes = names.axis("classifier.weight", 0);
     cfg.head = if cfg.num_classes > 0 { Head::Linear } else { Head::None };
     // CLIP normalises its class token alone, after pooling; SigLIP every token.
@@ -74,7 +75,11 @@ fn configure(names: &Names) -> Result<VitConfig> {
         (true, Head::None) if own.has("head.probe") => (Pooling::Attention(0), false),
         (true, _) => (Pooling::Tokens(PoolKind::Mean(0)), false),
     };
-    cfg.projection = names.shape("visual_projection.weight").map(|shape| shape[0]);
+    let architecture = names.field("architectures").and_then(|all| all.get(0)?.as_str());
+    let projects = matches!(architecture, Some("CLIPModel" | "CLIPVisionModelWithProjection"));
+    if projects || names.has("visual_projection.weight") {
+        cfg.projection = Some(names.expect("visual_projection.weight", 2, FAMILY.name)?[0]);
+    }
     let table = own.expect("embeddings.position_embedding.weight", 2, FAMILY.name)?[0];
     cfg.img_size = image_size(&config, &cfg, table.saturating_sub(cfg.prefix_tokens()))?;
     Ok(cfg)

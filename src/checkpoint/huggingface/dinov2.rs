@@ -31,7 +31,7 @@ pub static FAMILY: Family = Family {
 /// Layer scales tell it from a ViT.
 pub fn is_dinov2(names: &Names) -> bool {
     let own = own(names);
-    own.has(CONV) && own.has("encoder.layer.0.layer_scale1.lambda1")
+    own.has(CONV) && (own.has("encoder.layer.0.layer_scale1.lambda1") || own.has("encoder.layer.0.norm1.weight"))
 }
 
 fn own(names: &Names) -> Names {
@@ -44,12 +44,15 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let conv = own.expect(CONV, 4, FAMILY.name)?;
     let mut cfg = VitConfig::plain(1, 1, conv[0], own.count("encoder.layer."), heads(names, conv[0])?);
     (cfg.in_chans, cfg.patch_size) = (conv[1], (conv[2], conv[3]));
-    cfg.patch_bias = own.has("embeddings.patch_embeddings.projection.bias");
     cfg.reg_tokens = own.axis("embeddings.register_tokens", 1);
+    let registers = names.text_field("model_type") == Some("dinov2_with_registers");
+    if registers && cfg.reg_tokens == 0 && names.size_field("num_register_tokens")? != Some(0) {
+        return Err(own.missing("embeddings.register_tokens", FAMILY.name));
+    }
     common(names, &mut cfg, 1e-6)?;
-    cfg.qkv_bias = own.has(&name(&own, 0, "attn.q.bias"));
+    cfg.qkv_bias = names.bool_field("qkv_bias")?.unwrap_or_else(|| own.has(&name(&own, 0, "attn.q.bias")));
     cfg.layer_scale = true;
-    cfg.mlp_hidden = own.axis(&name(&own, 0, "mlp.fc2.weight"), 1);
+    cfg.mlp_hidden = own.expect(&name(&own, 0, "mlp.fc2.weight"), 2, FAMILY.name)?[1];
     if swiglu(&own) != Swiglu::No {
         // Its gate is SiLU whatever `hidden_act` says.
         (cfg.mlp, cfg.act) = (Mlp::Glu, Activation::Silu);
@@ -75,7 +78,7 @@ enum Swiglu {
 }
 
 fn swiglu(own: &Names) -> Swiglu {
-    match (own.has("encoder.layer.0.mlp.weights_in.weight"), own.has("encoder.layer.0.mlp.gate_proj.weight")) {
+    match (own.any(".mlp.weights_out.weight"), own.any(".mlp.down_proj.weight")) {
         (true, _) => Swiglu::Packed,
         (_, true) => Swiglu::Split,
         _ => Swiglu::No,
@@ -84,7 +87,7 @@ fn swiglu(own: &Names) -> Swiglu {
 
 /// The file's name for a part of block `i`.
 fn name(own: &Names, i: usize, part: &str) -> String {
-    let v5 = own.has("encoder.layer.0.attention.q_proj.weight");
+    let v5 = own.any(".attention.q_proj.weight");
     let (part, kind) = part.rsplit_once('.').unwrap_or((part, "weight"));
     let file = match (part, swiglu(own), v5) {
         ("ls1" | "ls2", ..) => return format!("encoder.layer.{i}.{}.lambda1", part.replace("ls", "layer_scale")),

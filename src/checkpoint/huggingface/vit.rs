@@ -49,12 +49,11 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let depth = own.count("encoder.layer.").max(own.count("layers.")).max(names.count("encoder.layer."));
     let mut cfg = VitConfig::plain(1, 1, embed_dim, depth, heads(names, embed_dim)?);
     (cfg.in_chans, cfg.patch_size) = (in_chans, patch_size);
-    cfg.patch_bias = own.has("embeddings.patch_embeddings.projection.bias");
-    cfg.dist_token = own.has("embeddings.distillation_token");
+    cfg.dist_token = own.has("embeddings.distillation_token") || model_type == Some("deit");
     common(names, &mut cfg, if model_type == Some("vit_msn") { 1e-6 } else { 1e-12 })?;
     let block = Block::new(names, 0);
-    cfg.qkv_bias = names.has(&block.name("attn.q.bias"));
-    cfg.mlp_hidden = names.axis(&block.name("mlp.fc1.weight"), 0);
+    cfg.qkv_bias = names.bool_field("qkv_bias")?.unwrap_or_else(|| names.has(&block.name("attn.q.bias")));
+    cfg.mlp_hidden = names.expect(&block.name("mlp.fc1.weight"), 2, FAMILY.name)?[0];
     cfg.pool = Pooling::CLASS;
     cfg.pos_prefix = cfg.prefix_tokens();
     cfg.head = match (names.has("classifier.weight"), names.has("cls_classifier.weight")) {
@@ -84,7 +83,7 @@ struct Block {
 impl Block {
     fn new(names: &Names, i: usize) -> Block {
         let own = own(names);
-        let v5 = own.has("layers.0.attention.q_proj.weight");
+        let v5 = own.any(".attention.q_proj.weight") && own.count("encoder.layer.") == 0;
         let list = if v5 { "layers" } else { "encoder.layer" };
         // transformers 5 saves ViT-MSN's blocks without the prefix that everything else has.
         let bare = !v5 && names.has("encoder.layer.0.layernorm_before.weight");
