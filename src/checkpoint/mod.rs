@@ -183,7 +183,8 @@ impl Checkpoint {
 
         let given = preprocessor
             .map(|(file, json)| {
-                transforms::hugging_face(&json, image_size).map_err(|reason| Error::config(file, reason))
+                let version = names.text_field("transformers_version");
+                huggingface::processor(&json, version, image_size).map_err(|reason| Error::config(file, reason))
             })
             .transpose()?;
         let positions = (family.positions)(&names);
@@ -227,10 +228,13 @@ impl Checkpoint {
         let path = Path::new(model);
         if path.exists() {
             let files = Files::find(path)?;
+            let config = files.config(model)?;
             if let Some((file, json)) = files.preprocessor()? {
-                return transforms::hugging_face(&json, image_size).map_err(|reason| Error::config(file, reason));
+                let version = config.as_ref().and_then(|config| config.get("transformers_version")?.as_str());
+                return huggingface::processor(&json, version, image_size)
+                    .map_err(|reason| Error::config(file, reason));
             }
-            if let Some(config) = files.config(model)? {
+            if let Some(config) = config {
                 let pretrained = config.get("pretrained_cfg").unwrap_or(&config);
                 let size = image_size.or_else(|| names::input_size(pretrained));
                 if let Some(size) = size.filter(|_| config.get("architecture").is_some()) {

@@ -5,5 +5,5 @@ mod resize;
 mod transform;
 
 pub use decode::{Image, Orient};
-pub use resize::{Filter, resize};
+pub use resize::{Filter, Resizer, resize};
 pub use transform::{Arithmetic, Crop, CropRule, IMAGENET_MEAN, IMAGENET_STD, Longest, Pixels, Resize, Transform};

@@ -1,8 +1,10 @@
-//! Image resizing, bit for bit as Pillow's `Image.resize` does it on 8-bit RGB (`libImaging/Resample.c`, Pillow 13).
+//! Image resizing, bit for bit as Pillow's `Image.resize` does it on 8-bit RGB (`libImaging/Resample.c`, Pillow 13), or as
+//! torchvision does on bytes (`ATen/native/cpu/UpSampleKernel.cpp`, antialiased, on processors with AVX2).
 //!
 //! Written here because no crate does: `fast_image_resize` goes vertically first with 16-bit coefficients, `image` keeps
 //! an f32 intermediate; against Pillow they differ by up to 22 and 20 levels in bicubic. Pillow: f64 weights over a window
 //! widened by the scale, normalised, rounded to 22-bit fixed point; one axis first, rounded to bytes, then the other.
+//! torchvision: the same weights in 16 bits, with as many of them behind the point as the largest allows, columns first.
 
 use rayon::prelude::*;
 
@@ -67,6 +69,17 @@ impl Filter {
     }
 }
 
+/// Whose arithmetic a resize follows; they differ by up to 2 levels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resizer {
+    /// Pillow: timm, torchvision on Pillow images, Hugging Face's processors up to version 4.
+    Pillow,
+    /// torchvision on tensors of bytes: Hugging Face's `Fast` processors, and all of version 5. It has two filters,
+    /// bilinear and bicubic; others fall back to Pillow's arithmetic.
+    Torchvision,
+}
+
+/// Bits behind the point in Pillow's weights, and the most in torchvision's.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 
 /// The source samples and fixed-point weights of every output sample along one axis.
@@ -76,18 +89,20 @@ struct Kernel {
     /// `taps` weights for each output, zero beyond its window.
     weights: Vec<i32>,
     taps: usize,
+    /// Bits behind the point.
+    bits: u32,
 }
 
 impl Kernel {
-    fn new(from: usize, to: usize, filter: Filter) -> Kernel {
+    fn new(from: usize, to: usize, filter: Filter, resizer: Resizer) -> Kernel {
         let scale = from as f64 / to as f64;
         let filter_scale = scale.max(1.0);
         let support = filter.support() * filter_scale;
         let taps = support.ceil() as usize * 2 + 1;
-        let mut kernel = Kernel { first: Vec::with_capacity(to), weights: vec![0; taps * to], taps };
+        let mut first = Vec::with_capacity(to);
+        let mut weights = vec![0.0f64; taps * to];
         let inverse = 1.0 / filter_scale;
-        let mut row = vec![0.0f64; taps];
-        for (i, fixed) in kernel.weights.chunks_exact_mut(taps).enumerate() {
+        for (i, row) in weights.chunks_exact_mut(taps).enumerate() {
             let center = (i as f64 + 0.5) * scale;
             let low = (center - support + 0.5).max(0.0) as usize;
             let high = ((center + support + 0.5) as usize).min(from);
@@ -97,14 +112,34 @@ impl Kernel {
                 *weight = filter.weight(((low + j) as f64 - center + 0.5) * inverse);
                 sum += *weight;
             }
-            for (weight, fixed) in row.iter().zip(fixed) {
-                let weight = if sum == 0.0 { *weight } else { weight / sum };
-                let half = if weight < 0.0 { -0.5 } else { 0.5 };
-                *fixed = (half + weight * f64::from(1u32 << PRECISION_BITS)) as i32;
+            if sum != 0.0 {
+                row.iter_mut().for_each(|weight| *weight /= sum);
             }
-            kernel.first.push(low);
+            first.push(low);
         }
-        kernel
+        let fixed = |weight: f64, bits: u32| {
+            let half = if weight < 0.0 { -0.5 } else { 0.5 };
+            (half + weight * f64::from(1u32 << bits)) as i32
+        };
+        let largest = weights.iter().copied().fold(0.0, f64::max);
+        let bits = match resizer {
+            Resizer::Pillow => PRECISION_BITS,
+            Resizer::Torchvision => {
+                (0..PRECISION_BITS).find(|bits| fixed(largest, bits + 1) >= 1 << 15).unwrap_or(PRECISION_BITS)
+            }
+        };
+        let weights = weights.into_iter().map(|weight| fixed(weight, bits)).collect();
+        Kernel { first, weights, taps, bits }
+    }
+
+    /// Half of a level, which sums start from.
+    fn half(&self) -> i32 {
+        1 << self.bits >> 1
+    }
+
+    /// Rounds a fixed-point sum to a byte.
+    fn clip(&self, sum: i32) -> u8 {
+        (sum >> self.bits).clamp(0, 255) as u8
     }
 
     fn taps_of(&self, i: usize) -> (usize, &[i32]) {
@@ -112,44 +147,35 @@ impl Kernel {
     }
 }
 
-/// Rounds a fixed-point sum to a byte.
-fn clip(sum: i32) -> u8 {
-    (sum >> PRECISION_BITS).clamp(0, 255) as u8
-}
-
-const ROUND: i32 = 1 << (PRECISION_BITS - 1);
-
-fn horizontal(source: &[u8], from: usize, to: usize, filter: Filter) -> Vec<u8> {
-    let kernel = Kernel::new(from, to, filter);
+fn horizontal(source: &[u8], from: usize, to: usize, kernel: &Kernel) -> Vec<u8> {
     let mut out = vec![0u8; source.len() / from * to];
     out.par_chunks_mut(3 * to).zip(source.par_chunks(3 * from)).for_each(|(out, row)| {
         for (i, pixel) in out.as_chunks_mut::<3>().0.iter_mut().enumerate() {
             let (first, weights) = kernel.taps_of(i);
-            let mut sums = [ROUND; 3];
+            let mut sums = [kernel.half(); 3];
             for (weight, source) in weights.iter().zip(row[3 * first..].as_chunks::<3>().0) {
                 for (sum, sample) in sums.iter_mut().zip(source) {
                     *sum = sum.wrapping_add(i32::from(*sample) * weight);
                 }
             }
-            *pixel = sums.map(clip);
+            *pixel = sums.map(|sum| kernel.clip(sum));
         }
     });
     out
 }
 
-fn vertical(source: &[u8], width: usize, from: usize, to: usize, filter: Filter) -> Vec<u8> {
-    let kernel = Kernel::new(from, to, filter);
+fn vertical(source: &[u8], width: usize, to: usize, kernel: &Kernel) -> Vec<u8> {
     let stride = 3 * width;
     let mut out = vec![0u8; stride * to];
     out.par_chunks_mut(stride).enumerate().for_each(|(i, out)| {
         let (first, weights) = kernel.taps_of(i);
-        let mut sums = vec![ROUND; stride];
+        let mut sums = vec![kernel.half(); stride];
         for (weight, row) in weights.iter().zip(source[first * stride..].chunks_exact(stride)) {
             for (sum, sample) in sums.iter_mut().zip(row) {
                 *sum = sum.wrapping_add(i32::from(*sample) * weight);
             }
         }
-        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = clip(sum));
+        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = kernel.clip(sum));
     });
     out
 }
@@ -176,11 +202,11 @@ fn nearest(image: &Image, width: usize, height: usize) -> Vec<u8> {
     out
 }
 
-/// Resizes to `width` by `height`, as `Image.resize((width, height), filter)`.
+/// Resizes to `width` by `height`, as `Image.resize((width, height), filter)` or torchvision's `resize` does.
 ///
 /// # Errors
 /// [`crate::Error::Image`] if a side is 0.
-pub fn resize(image: &Image, width: usize, height: usize, filter: Filter) -> Result<Image> {
+pub fn resize(image: &Image, width: usize, height: usize, filter: Filter, resizer: Resizer) -> Result<Image> {
     let (from_w, from_h) = (image.width(), image.height());
     if width == 0 || height == 0 || (from_w, from_h) == (width, height) {
         return Image::from_rgb(width, height, image.data().to_vec());
@@ -188,16 +214,19 @@ pub fn resize(image: &Image, width: usize, height: usize, filter: Filter) -> Res
     if filter == Filter::Nearest {
         return Image::from_rgb(width, height, nearest(image, width, height));
     }
+    let resizer = if matches!(filter, Filter::Bilinear | Filter::Bicubic) { resizer } else { Resizer::Pillow };
+    let columns = |source: &[u8]| {
+        let kernel = Kernel::new(from_w, width, filter, resizer);
+        if from_w == width { source.to_vec() } else { horizontal(source, from_w, width, &kernel) }
+    };
+    let rows = |source: &[u8], width: usize| {
+        let kernel = Kernel::new(from_h, height, filter, resizer);
+        if from_h == height { source.to_vec() } else { vertical(source, width, height, &kernel) }
+    };
     // Pillow 13 goes vertically first where that loses more than twice as many rows as columns. The order shows in the
     // last bit, since the first pass is rounded to bytes; Pillow up to 12.1 always went horizontally first.
     let (lost_rows, lost_columns) = (from_h as i64 - height as i64, from_w as i64 - width as i64);
-    let data = if lost_rows > 0 && lost_rows > 2 * lost_columns {
-        let rows = vertical(image.data(), from_w, from_h, height, filter);
-        if from_w == width { rows } else { horizontal(&rows, from_w, width, filter) }
-    } else {
-        let columns = if from_w == width { None } else { Some(horizontal(image.data(), from_w, width, filter)) };
-        let columns = columns.as_deref().unwrap_or(image.data());
-        if from_h == height { columns.to_vec() } else { vertical(columns, width, from_h, height, filter) }
-    };
+    let rows_first = resizer == Resizer::Pillow && lost_rows > 0 && lost_rows > 2 * lost_columns;
+    let data = if rows_first { columns(&rows(image.data(), from_w)) } else { rows(&columns(image.data()), width) };
     Image::from_rgb(width, height, data)
 }

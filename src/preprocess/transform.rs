@@ -1,6 +1,6 @@
 //! Resize, crop and normalisation as data, and their application.
 
-use super::{Filter, Image, resize};
+use super::{Filter, Image, Resizer, resize};
 use crate::error::{Error, Result};
 
 /// How the resized size follows from the image's.
@@ -30,8 +30,10 @@ pub enum Longest {
 pub enum CropRule {
     /// `round((size − crop)/2)`, half to even; too small an image is padded with the smaller half first (torchvision, timm).
     Torchvision,
-    /// `floor((size − crop)/2)`; too small an image is padded with the larger half first (Hugging Face).
+    /// `floor((size − crop)/2)`; too small an image is padded with the larger half first (Hugging Face on Pillow images).
     HuggingFace,
+    /// `floor((size − crop)/2)`; too small an image is padded with the smaller half first (Hugging Face on tensors).
+    HuggingFaceFast,
 }
 
 /// A centre crop, zero-padded (or `fill`ed) where the image is smaller.
@@ -57,6 +59,13 @@ pub enum Arithmetic {
         /// `do_normalize`.
         normalize: bool,
     },
+    /// f32 `(x − mean/factor)/(std/factor)` where both steps are done (Hugging Face on tensors).
+    HuggingFaceFast {
+        /// `rescale_factor`, `None` without `do_rescale`.
+        rescale: Option<f64>,
+        /// `do_normalize`.
+        normalize: bool,
+    },
 }
 
 /// Everything between an image and the model's pixels.
@@ -66,6 +75,8 @@ pub struct Transform {
     pub resize: Resize,
     /// Its filter.
     pub filter: Filter,
+    /// Whose arithmetic.
+    pub resizer: Resizer,
     /// Second step.
     pub crop: Option<Crop>,
     /// Channel means.
@@ -124,7 +135,7 @@ impl Transform {
                 format!("its sides, {w}x{h}, are too unequal to resize to {to_w}x{to_h}"),
             ));
         }
-        let resized = resize(image, to_w, to_h, self.filter)?;
+        let resized = resize(image, to_w, to_h, self.filter, self.resizer)?;
         Ok(match self.crop {
             None => Pixels { size: (to_h, to_w), data: resized.data().to_vec() },
             Some(crop) => crop.apply(&resized),
@@ -153,6 +164,18 @@ impl Transform {
                     Arithmetic::HuggingFace { rescale, normalize } => {
                         let x = rescale.map_or(f32::from(byte), |factor| (f64::from(byte) * factor) as f32);
                         if normalize { (x - mean) / std } else { x }
+                    }
+                    Arithmetic::HuggingFaceFast { rescale, normalize } => {
+                        let x = f32::from(byte);
+                        match (normalize, rescale) {
+                            (true, Some(factor)) => {
+                                let by = (1.0 / factor) as f32;
+                                (x - mean * by) / (std * by)
+                            }
+                            (true, None) => (x - mean) / std,
+                            (false, Some(factor)) => x * factor as f32,
+                            (false, None) => x,
+                        }
                     }
                 }
             })
@@ -190,10 +213,10 @@ impl Crop {
         let spare = size as isize - crop as isize;
         match self.rule {
             // Padding comes first and then nothing is left to crop: floor((crop − size)/2) rows of it.
-            CropRule::Torchvision if spare < 0 => -((-spare) / 2),
+            CropRule::Torchvision | CropRule::HuggingFaceFast if spare < 0 => -((-spare) / 2),
             CropRule::Torchvision => (spare as f64 / 2.0).round_ties_even() as isize,
             CropRule::HuggingFace if spare < 0 => -((1 - spare) / 2),
-            CropRule::HuggingFace => spare / 2,
+            CropRule::HuggingFace | CropRule::HuggingFaceFast => spare / 2,
         }
     }
 }
@@ -220,6 +243,7 @@ mod tests {
         let transform = Transform {
             resize: Resize::Shortest(256),
             filter: Filter::Bilinear,
+            resizer: Resizer::Pillow,
             crop: None,
             mean: [0.5; 3],
             std: [0.5; 3],

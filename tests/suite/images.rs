@@ -5,7 +5,7 @@ use std::fs;
 use vit_gpu::Image;
 use vit_gpu::checkpoint::{Checkpoint, Tensors};
 use vit_gpu::model::random::HashedValues;
-use vit_gpu::preprocess::{Filter, Orient, resize};
+use vit_gpu::preprocess::{Filter, Orient, Resizer, resize};
 
 use crate::compare::{EXACT, assert_close};
 use crate::models::goldens;
@@ -41,7 +41,8 @@ fn resizing_is_pillows_to_the_bit() {
         let parts: Vec<&str> = name.split(' ').collect();
         let filter = Filter::from_pillow(parts[0].parse().unwrap()).unwrap();
         let (from, to) = (pair(parts[1]), pair(parts[2]));
-        let got = resize(&noise(&format!("resize {}", parts[1]), from.0, from.1), to.0, to.1, filter).unwrap();
+        let got = resize(&noise(&format!("resize {}", parts[1]), from.0, from.1), to.0, to.1, filter, Resizer::Pillow)
+            .unwrap();
         assert_eq!(shape, [to.1, to.0, 3]);
         let differing = got.data().iter().zip(&want).filter(|(a, b)| a != b).count();
         if differing > 0 {
@@ -49,6 +50,22 @@ fn resizing_is_pillows_to_the_bit() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn resizing_bytes_is_torchvisions_to_the_bit() {
+    let all = byte_tensors("resize_torch.safetensors");
+    assert_eq!(all.len(), 20);
+    for (name, shape, want) in all {
+        let parts: Vec<&str> = name.split(' ').collect();
+        let filter = if parts[0] == "bilinear" { Filter::Bilinear } else { Filter::Bicubic };
+        let (from, to) = (pair(parts[1]), pair(parts[2]));
+        let image = noise(&format!("resize {}", parts[1]), from.0, from.1);
+        let got = resize(&image, to.0, to.1, filter, Resizer::Torchvision).unwrap();
+        assert_eq!(shape, [to.1, to.0, 3]);
+        let differing = got.data().iter().zip(&want).filter(|(a, b)| a != b).count();
+        assert_eq!(differing, 0, "{name}: of {} samples", want.len());
+    }
 }
 
 #[test]
@@ -77,12 +94,19 @@ fn orientation_can_be_ignored() {
 
 #[test]
 fn transforms_give_the_tensors_timm_and_transformers_give() {
+    transforms("transforms", None);
+    transforms("processors_v5", Some(r#"{"transformers_version": "5.23.0"}"#));
+}
+
+/// Every case of a golden file, with a `config.json` beside its own files.
+fn transforms(golden: &str, config: Option<&str>) {
     let cases: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(goldens().join("transforms.json")).unwrap()).unwrap();
-    let wanted = Tensors::open(&goldens().join("transforms.safetensors")).unwrap();
+        serde_json::from_str(&fs::read_to_string(goldens().join(format!("{golden}.json"))).unwrap()).unwrap();
+    let wanted = Tensors::open(&goldens().join(format!("{golden}.safetensors"))).unwrap();
     let mut compared = 0;
     for (name, files) in cases.as_object().unwrap() {
         let folder = tempfile::tempdir().unwrap();
+        config.iter().for_each(|config| fs::write(folder.path().join("config.json"), config).unwrap());
         for (file, content) in files.as_object().unwrap() {
             fs::write(folder.path().join(file), content.to_string()).unwrap();
         }

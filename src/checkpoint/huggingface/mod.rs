@@ -2,6 +2,7 @@
 
 mod clip;
 mod dinov2;
+mod processor;
 mod vit;
 
 use super::names::Names;
@@ -12,6 +13,7 @@ use crate::preprocess::Transform;
 
 pub use clip::FAMILY as CLIP;
 pub use dinov2::FAMILY as DINOV2;
+pub use processor::processor;
 pub use vit::FAMILY as VIT;
 
 const CONV: &str = "embeddings.patch_embeddings.projection.weight";
@@ -68,7 +70,8 @@ fn in_block(part: &str, shape: &[usize], name: impl Fn(&str) -> String) -> Recip
 }
 
 /// Preprocessing by the class defaults of a processor, at the model's size.
-fn by_processor(names: &Names, cfg: &VitConfig, processor: &str) -> Result<Transform> {
-    let json = serde_json::json!({"image_processor_type": processor});
-    super::transforms::hugging_face(&json, Some(cfg.img_size)).map_err(|reason| names.config_error(reason))
+fn by_processor(names: &Names, cfg: &VitConfig, kind: &str) -> Result<Transform> {
+    let json = serde_json::json!({"image_processor_type": kind});
+    processor(&json, names.text_field("transformers_version"), Some(cfg.img_size))
+        .map_err(|reason| names.config_error(reason))
 }
