@@ -1,4 +1,4 @@
-//! `vit-gpu embed`: one pooled vector an image, as .npy, .npz, .safetensors or JSON lines.
+//! `vit-gpu embed`: one pooled vector an image, or its tokens or patches, as .npy, .npz, .safetensors or JSON lines.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use npyz::WriterBuilder;
 use serde_json::json;
 use vit_gpu::Error;
+use vit_gpu::model::VitConfig;
+use vit_gpu::preprocess::Pixels;
+use vit_gpu::session::Session;
 
 use super::forward::write_tensors;
 use super::inputs::{expand, run_batches};
@@ -22,6 +25,15 @@ pub struct Args {
     /// Where to: .npy, .npz, .safetensors or .jsonl, one row an image in input order [default: JSON lines on stdout]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// What is written: the pooled vector [F], all tokens [T, D], or the patches alone [rows, columns, D]
+    #[arg(long, default_value = "pooled", value_name = "WHAT")]
+    of: Of,
+    /// Tokens or patches of hidden state I, the input of block I, instead of the last hidden state
+    #[arg(long, value_name = "I")]
+    layer: Option<usize>,
+    /// Scale every vector to length 1
+    #[arg(long)]
+    normalize: bool,
     /// Images run at once: a number or auto
     #[arg(long, default_value = "auto", value_name = "N|auto")]
     batch_size: BatchSize,
@@ -29,6 +41,44 @@ pub struct Args {
     image: ImageOptions,
     #[command(flatten)]
     run: RunOptions,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Of {
+    Pooled,
+    Tokens,
+    Patches,
+}
+
+impl Args {
+    /// Shape of what is written for one image.
+    fn shape(&self, cfg: &VitConfig) -> Vec<usize> {
+        match self.of {
+            Of::Pooled => vec![cfg.pooled_dim()],
+            Of::Tokens => vec![cfg.tokens(), cfg.embed_dim],
+            Of::Patches => vec![cfg.grid().0, cfg.grid().1, cfg.embed_dim],
+        }
+    }
+
+    fn compute(&self, session: &Session, pixels: &[Pixels]) -> vit_gpu::Result<Vec<Vec<f32>>> {
+        let cfg = &session.checkpoint().config;
+        let mut rows = match self.of {
+            Of::Pooled => pollster::block_on(session.embed_pixels(pixels))?,
+            Of::Tokens | Of::Patches => pollster::block_on(session.tokens_of_pixels(pixels, self.layer))?,
+        };
+        if self.of == Of::Patches {
+            rows.iter_mut().for_each(|row| drop(row.drain(..cfg.prefix_tokens() * cfg.embed_dim)));
+        }
+        if self.normalize {
+            let width = self.shape(cfg).last().copied().unwrap_or(1);
+            rows.iter_mut().flat_map(|row| row.chunks_exact_mut(width)).for_each(|vector| {
+                let length = vector.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+                // As PyTorch's `F.normalize`: a vector of zeros stays one.
+                vector.iter_mut().for_each(|v| *v = (f64::from(*v) / length.max(1e-12)) as f32);
+            });
+        }
+        Ok(rows)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,10 +97,14 @@ pub fn run(args: &Args) -> Ended {
         None => Format::Jsonl,
         Some(path) => format_of(path)?,
     };
+    if args.layer.is_some() && args.of == Of::Pooled {
+        return Err(Error::Usage("--layer goes with --of tokens or --of patches".into()).into());
+    }
     let inputs = expand(&args.images)?;
     let session = args.run.session()?;
     let how = (args.image.orient(), args.batch_size, args.run.chatter.quiet);
-    let compute = |pixels: &[_]| pollster::block_on(session.embed_pixels(pixels));
+    let compute = |pixels: &[_]| args.compute(&session, pixels);
+    let shape = args.shape(&session.checkpoint().config);
 
     if format == Format::Jsonl {
         // Written as results come, so that a reader can begin and nothing is lost if a later image stops the run.
@@ -62,7 +116,7 @@ pub fn run(args: &Args) -> Ended {
             let object = match result {
                 Ok(embedding) => json!({
                     "image": input.name(),
-                    "embedding": embedding,
+                    "embedding": nested(&embedding, &shape),
                     "model": session.checkpoint().name,
                     "device": session.device(),
                     "precision": session.precision(),
@@ -82,12 +136,21 @@ pub fn run(args: &Args) -> Ended {
         Ok(())
     })?;
     if let Some(path) = &args.output {
-        let width = session.checkpoint().config.pooled_dim();
-        write(path, format, &rows, width)?;
-        args.run.chatter.say(&format!("{}: {} rows of {width}", path.display(), rows.len()));
+        write(path, format, &rows, &shape)?;
+        args.run.chatter.say(&format!("{}: {} rows of {shape:?}", path.display(), rows.len()));
     }
     args.run.chatter.tuning(&session);
     Ok(outcome)
+}
+
+/// Values as JSON arrays within arrays.
+fn nested(values: &[f32], shape: &[usize]) -> serde_json::Value {
+    match shape {
+        [] | [_] => json!(values),
+        [_, inner @ ..] => {
+            values.chunks_exact(inner.iter().product::<usize>().max(1)).map(|values| nested(values, inner)).collect()
+        }
+    }
 }
 
 fn format_of(path: &Path) -> Result<Format, Error> {
@@ -106,12 +169,13 @@ fn create(path: &Path) -> Result<File, Error> {
 }
 
 /// Rows of images that failed are NaN, so that row i is always image i.
-fn write(path: &Path, format: Format, rows: &[Row], width: usize) -> Result<(), Failure> {
-    let nan = vec![f32::NAN; width];
+fn write(path: &Path, format: Format, rows: &[Row], shape: &[usize]) -> Result<(), Failure> {
+    let nan = vec![f32::NAN; shape.iter().product()];
+    let shape: Vec<usize> = std::iter::once(rows.len()).chain(shape.iter().copied()).collect();
     let values: Vec<f32> = rows.iter().flat_map(|(_, row)| row.as_ref().unwrap_or(&nan).iter().copied()).collect();
     let names: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
     match format {
-        Format::Npy => npy(BufWriter::new(create(path)?), &[rows.len(), width], &values)?,
+        Format::Npy => npy(BufWriter::new(create(path)?), &shape, &values)?,
         Format::Npz => {
             let mut zip = zip::ZipWriter::new(BufWriter::new(create(path)?));
             let stored = zip::write::SimpleFileOptions::default()
@@ -122,14 +186,14 @@ fn write(path: &Path, format: Format, rows: &[Row], width: usize) -> Result<(), 
                 zip.write_all(&bytes)
             };
             let mut bytes = io::Cursor::new(Vec::new());
-            npy(&mut bytes, &[rows.len(), width], &values)?;
+            npy(&mut bytes, &shape, &values)?;
             member("embeddings.npy", bytes.into_inner())?;
             member("images.npy", names_npy(&names)?)?;
             zip.finish().map_err(io::Error::from)?.flush()?;
         }
         Format::Safetensors => {
             let metadata = HashMap::from([("images".to_owned(), json!(names).to_string())]);
-            write_tensors(path, &[("embeddings", vec![rows.len(), width], &values)], Some(metadata))?;
+            write_tensors(path, &[("embeddings", shape, &values)], Some(metadata))?;
         }
         Format::Jsonl => {}
     }

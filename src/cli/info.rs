@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use vit_gpu::checkpoint::Checkpoint;
 use vit_gpu::graph::{Graph, Kind, Precision};
-use vit_gpu::model::{Input, Request, build, weight_specs};
+use vit_gpu::model::{Input, Request, Taps, build, weight_specs};
 
 use super::options::ModelOptions;
 use super::{Ended, Outcome};
@@ -25,8 +25,13 @@ pub fn run(args: &Args) -> Ended {
         Some(model) => Checkpoint::open_at(model, options.image_size)?,
         None => options.open()?,
     };
-    let request =
-        Request { batch: 1, input: Input::Planes, last_hidden_state: true, taps: false, precision: Precision::F32 };
+    let request = Request {
+        batch: 1,
+        input: Input::Planes,
+        last_hidden_state: true,
+        taps: Taps::None,
+        precision: Precision::F32,
+    };
     let graph = build(&checkpoint.config, request, u64::MAX)?;
     let mut out = io::stdout().lock();
     summary(&mut out, &checkpoint, &graph)?;
@@ -47,7 +52,13 @@ fn summary(out: &mut impl Write, checkpoint: &Checkpoint, graph: &Graph) -> io::
         "  width {}, depth {}, {} heads of {}, MLP {}, {:?}, norm eps {:e}",
         cfg.embed_dim, cfg.depth, cfg.num_heads, cfg.head_dim, cfg.mlp_hidden, cfg.act, cfg.norm_eps
     )?;
-    writeln!(out, "  pool {:?}, head {:?}, {} classes", cfg.pool, cfg.head, cfg.num_classes)?;
+    let features = cfg.features();
+    if !features.is_empty() {
+        writeln!(out, "  {}", features.join(", "))?;
+    }
+    if cfg.num_classes > 0 {
+        writeln!(out, "  {} classes", cfg.num_classes)?;
+    }
     let t = &checkpoint.transform;
     writeln!(out, "  preprocessing {:?} {:?}, crop {:?}", t.resize, t.filter, t.crop.map(|crop| crop.size))?;
     writeln!(out, "  mean {:?}, std {:?}", t.mean, t.std)?;

@@ -2,10 +2,11 @@
 
 pub mod arch;
 mod config;
+mod features;
 mod forward;
 pub mod random;
 mod weights;
 
 pub use config::{Block, Head, Mlp, Pooling, VitConfig};
-pub use forward::{Input, Request, build};
+pub use forward::{Input, Request, Taps, build};
 pub use weights::{WeightLoader, WeightSpec, weight_specs};

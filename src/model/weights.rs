@@ -1,6 +1,6 @@
 //! The canonical weights: their names (timm's), their shapes, and how an executor asks for them.
 
-use super::{Input, Request, VitConfig, build};
+use super::{Input, Request, Taps, VitConfig, build};
 use crate::error::Result;
 use crate::graph::{Kind, Precision};
 
@@ -28,7 +28,8 @@ pub trait WeightLoader: Send + Sync {
 /// As [`build`].
 pub fn weight_specs(cfg: &VitConfig) -> Result<Vec<WeightSpec>> {
     let (input, precision) = (Input::Planes, Precision::F32);
-    let graph = build(cfg, Request { batch: 1, input, last_hidden_state: true, taps: false, precision }, u64::MAX)?;
+    let graph =
+        build(cfg, Request { batch: 1, input, last_hidden_state: true, taps: Taps::None, precision }, u64::MAX)?;
     let mut specs: Vec<WeightSpec> = Vec::new();
     for tensor in &graph.tensors {
         let Kind::Weight(weight) = &tensor.kind else { continue };

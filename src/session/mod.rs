@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Choice, DeviceRequest, GpuExecutor, Kernels, Startup, adapters, automatic};
 use crate::graph::Precision;
 use crate::labels::Prediction;
-use crate::model::{Head, Input, Request};
+use crate::model::{Head, Input, Request, Taps};
 use crate::ops::{Data, Peak};
 use crate::preprocess::{Image, Pixels};
 
@@ -196,7 +196,7 @@ impl Session {
             let name = &self.checkpoint.name;
             return Err(Error::Usage(format!("{name} has no classification head: `embed` gives its pooled vectors")));
         }
-        let logits = self.rows_of(pixels, "logits").await?;
+        let logits = self.rows_of(pixels, "logits", self.request(Input::Bytes)).await?;
         Ok(logits.iter().map(|row| self.checkpoint.labels.top_k(row, top_k)).collect())
     }
 
@@ -214,7 +214,28 @@ impl Session {
     /// # Errors
     /// As [`Session::embed`].
     pub async fn embed_pixels(&self, pixels: &[Pixels]) -> Result<Vec<Vec<f32>>> {
-        self.rows_of(pixels, "pooled").await
+        self.rows_of(pixels, "pooled", self.request(Input::Bytes)).await
+    }
+
+    /// The tokens `[T, D]` of each image: of the last hidden state, or of the input of block `layer` (the last block's
+    /// output, not yet normalised, where that is the depth).
+    ///
+    /// # Errors
+    /// [`Error::Usage`] without images or for a layer beyond the depth; errors of the device.
+    pub async fn tokens_of_pixels(&self, pixels: &[Pixels], layer: Option<usize>) -> Result<Vec<Vec<f32>>> {
+        let request = self.request(Input::Bytes);
+        let depth = self.checkpoint.config.depth;
+        match layer {
+            None => {
+                let request = Request { last_hidden_state: true, ..request };
+                self.rows_of(pixels, "last_hidden_state", request).await
+            }
+            Some(layer) if layer <= depth => {
+                let request = Request { taps: Taps::Only(layer), ..request };
+                self.rows_of(pixels, &format!("hidden_states.{layer}"), request).await
+            }
+            Some(layer) => Err(Error::Usage(format!("layer {layer}: the model has hidden states 0 to {depth}"))),
+        }
     }
 
     /// Runs normalised planes `[batch, C, H, W]`; `taps` also keeps `hidden_states.i`.
@@ -237,6 +258,7 @@ impl Session {
             let reason = format!("[B, {}, {h}, {w}] expected, {} values given", cfg.in_chans, pixel_values.len());
             return Err(Error::shape("pixel_values", reason));
         }
+        let taps = if taps { Taps::All } else { Taps::None };
         let request = Request { last_hidden_state: true, taps, ..self.request(Input::Planes) };
         self.batches(request, pixel_values.len() / image, |range| {
             vec![("pixel_values", Data::F32(&pixel_values[range.start * image..range.end * image]))]
@@ -257,7 +279,7 @@ impl Session {
         Ok(pixels)
     }
 
-    async fn rows_of(&self, pixels: &[Pixels], name: &str) -> Result<Vec<Vec<f32>>> {
+    async fn rows_of(&self, pixels: &[Pixels], name: &str, request: Request) -> Result<Vec<Vec<f32>>> {
         if pixels.is_empty() {
             return Err(Error::Usage("no images were given".into()));
         }
@@ -272,7 +294,7 @@ impl Session {
             return Err(Error::shape("pixels", format!("every image must be {w}x{h}")));
         }
         let outputs = self
-            .batches(self.request(Input::Bytes), pixels.len(), |range| {
+            .batches(request, pixels.len(), |range| {
                 let pixels = Data::U8(&bytes[range.start * image..range.end * image]);
                 vec![("pixels", pixels), ("normalize", Data::F32(&self.table))]
             })

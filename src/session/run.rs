@@ -7,7 +7,7 @@ use super::{Backend, Session};
 use crate::error::Result;
 use crate::gpu::{OpTime, Running};
 use crate::graph::{Graph, Plan};
-use crate::model::{Input, Request, build};
+use crate::model::{Input, Request, Taps, build};
 use crate::ops::{Cost, Data};
 
 /// A graph with its plan.
@@ -25,7 +25,7 @@ const KEPT_GRAPHS: usize = 16;
 impl Session {
     /// A request in this session's precision, of no batch size yet.
     pub(super) fn request(&self, input: Input) -> Request {
-        Request { batch: 0, input, last_hidden_state: false, taps: false, precision: self.precision }
+        Request { batch: 0, input, last_hidden_state: false, taps: Taps::None, precision: self.precision }
     }
 
     /// The most images one run can take on this device; larger batches are split.

@@ -212,12 +212,60 @@ fn embeddings_are_the_same_in_every_format() {
 }
 
 #[test]
+fn embeddings_of_tokens_and_patches_and_of_length_1() {
+    let rows = |args: &[&str]| -> Value {
+        serde_json::from_str(&stdout(&run(&[&["embed", CAT, "-d", "cpu"], args].concat()))).unwrap()
+    };
+    let pooled = rows(&[])["embedding"].clone();
+    let tokens = rows(&["--of", "tokens"])["embedding"].clone();
+    let patches = rows(&["--of", "patches"])["embedding"].clone();
+    assert_eq!(tokens.as_array().unwrap().len(), 65);
+    // The bundled model pools the class token of the last hidden state.
+    assert_eq!(tokens[0], pooled);
+    assert_eq!((patches.as_array().unwrap().len(), &patches[0][1], &patches[7][7]), (8, &tokens[2], &tokens[64]));
+    let first = rows(&["--of", "tokens", "--layer", "0"])["embedding"].clone();
+    assert_ne!(first[0], tokens[0]);
+    let unit = rows(&["--normalize"])["embedding"].clone();
+    let (pooled, unit): (Vec<f64>, Vec<f64>) =
+        (serde_json::from_value(pooled).unwrap(), serde_json::from_value(unit).unwrap());
+    let length = pooled.iter().map(|v| v * v).sum::<f64>().sqrt();
+    assert!(pooled.iter().zip(&unit).all(|(p, u)| (p / length - u).abs() < 1e-6));
+    fails(&["embed", CAT, "--layer", "3"], 2, "--layer goes with --of tokens");
+    fails(&["embed", CAT, "--of", "tokens", "--layer", "7", "-d", "cpu"], 2, "hidden states 0 to 6");
+}
+
+#[test]
+fn models_run_at_other_image_sizes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.safetensors");
+    let to = path.to_str().unwrap();
+    for (model, size, shape) in [
+        ("models/hf_vit", "48x32", [1, 3, 48, 32]),
+        ("models/hf_dinov2_registers", "32", [1, 3, 32, 32]),
+        ("models/timm_plain", "24x40", [1, 3, 24, 40]),
+        ("models/torchvision", "40", [1, 3, 40, 40]),
+    ] {
+        let model = goldens().join(model);
+        let model = model.to_str().unwrap();
+        assert!(run(&["preprocess", CAT, "-m", model, "--image-size", size, "-o", to]).status.success(), "{model}");
+        let (written, _) = Tensors::open(&path).unwrap().values("pixel_values").unwrap();
+        assert_eq!(written, shape, "{model}");
+        let json = stdout(&run(&["classify", CAT, "-m", model, "--image-size", size, "-d", "cpu", "-f", "json"]));
+        assert!(json.contains("predictions"), "{model}: {json}");
+    }
+    fails(&["classify", CAT, "--image-size", "big"], 2, "expected H or HxW");
+    fails(&["classify", CAT, "--image-size", "2"], 2, "has no patches of 4x4");
+    let text = stdout(&run(&["info", "random:vit_base_patch16_224", "--image-size", "384"]));
+    assert!(text.contains("24x24 and 1 prefix tokens") && text.contains("86,859,496 parameters"), "{text}");
+}
+
+#[test]
 fn info_counts_what_pytorch_counts() {
     let text = stdout(&run(&["info", "random:vit_base_patch16_224"]));
     assert!(text.contains("86,567,656 parameters"), "{text}");
     assert!(text.contains("blocks.11.mlp.fc2"), "{text}");
     let text = stdout(&run(&["info", goldens().join("models/hf_vit").to_str().unwrap()]));
-    assert!(text.contains("huggingface layout") && text.contains("3 heads of 12"), "{text}");
+    assert!(text.contains("huggingface-vit layout") && text.contains("3 heads of 12"), "{text}");
 }
 
 #[test]

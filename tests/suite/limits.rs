@@ -4,7 +4,7 @@ use vit_gpu::Result;
 use vit_gpu::cpu::CpuExecutor;
 use vit_gpu::graph::{Graph, Plan, Precision};
 use vit_gpu::model::random::{HashedValues, spread};
-use vit_gpu::model::{Input, Request, VitConfig, WeightLoader, build, weight_specs};
+use vit_gpu::model::{Input, Request, Taps, VitConfig, WeightLoader, build, weight_specs};
 use vit_gpu::ops::{Data, Op};
 
 use crate::compare::{OP, assert_close};
@@ -38,7 +38,7 @@ fn a_small_limit_cuts_qkv_the_mlp_and_the_head_without_changing_results() {
     let mut cfg = VitConfig::plain(32, 8, 32, 2, 4);
     (cfg.mlp_hidden, cfg.num_classes) = (160, 300);
     let request =
-        Request { batch: 2, input: Input::Planes, last_hidden_state: true, taps: true, precision: Precision::F32 };
+        Request { batch: 2, input: Input::Planes, last_hidden_state: true, taps: Taps::All, precision: Precision::F32 };
     let whole = build(&cfg, request, u64::MAX).unwrap();
     let limit = 25_000; // the image input is the largest tensor that is never cut
     let cut = build(&cfg, request, limit).unwrap();
@@ -63,7 +63,7 @@ fn l16_at_1456_pixels_fits_128_mib_bindings_at_batch_1() {
     let mut cfg = VitConfig::plain(1456, 16, 1024, 24, 16);
     cfg.num_classes = 21_843;
     let request =
-        Request { batch: 1, input: Input::Bytes, last_hidden_state: false, taps: false, precision: Precision::F32 };
+        Request { batch: 1, input: Input::Bytes, last_hidden_state: false, taps: Taps::None, precision: Precision::F32 };
     let limit = 128 << 20;
     let graph = build(&cfg, request, limit).unwrap();
     assert_eq!(linears(&graph, "blocks.0.mlp.fc1"), 2);

@@ -17,6 +17,27 @@ pub enum Input {
     Planes,
 }
 
+/// Which `hidden_states.i` are kept: the input of block i, and for i = depth the last block's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Taps {
+    /// None.
+    None,
+    /// Every one.
+    All,
+    /// This one.
+    Only(usize),
+}
+
+impl Taps {
+    fn wants(self, i: usize) -> bool {
+        match self {
+            Taps::None => false,
+            Taps::All => true,
+            Taps::Only(wanted) => i == wanted,
+        }
+    }
+}
+
 /// One shape of forward pass: what goes in and what is wanted out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Request {
@@ -26,8 +47,8 @@ pub struct Request {
     pub input: Input,
     /// Keep `last_hidden_state` `[B, T, D]`.
     pub last_hidden_state: bool,
-    /// Keep `hidden_states.i`, the input of block i, and the last block's output.
-    pub taps: bool,
+    /// Which `hidden_states.i` are kept.
+    pub taps: Taps,
     /// What weights and activations are stored in.
     pub precision: Precision,
 }
@@ -43,13 +64,13 @@ pub fn build(cfg: &VitConfig, request: Request, limit: u64) -> Result<Graph> {
     let mut pass = Forward { graph: Graph::new(request.precision), cfg, batch: request.batch, limit, classes: None };
     let mut x = pass.embed(request.input)?;
     for i in 0..cfg.depth {
-        if request.taps {
+        if request.taps.wants(i) {
             pass.graph.output(&format!("hidden_states.{i}"), x);
         }
         x = pass.block(i, x)?;
         pass.keep_class(i, x)?;
     }
-    if request.taps {
+    if request.taps.wants(cfg.depth) {
         pass.graph.output(&format!("hidden_states.{}", cfg.depth), x);
     }
     pass.finish(x, request.last_hidden_state)?;
