@@ -62,8 +62,13 @@ fn a_small_limit_cuts_qkv_the_mlp_and_the_head_without_changing_results() {
 fn l16_at_1456_pixels_fits_128_mib_bindings_at_batch_1() {
     let mut cfg = VitConfig::plain(1456, 16, 1024, 24, 16);
     cfg.num_classes = 21_843;
-    let request =
-        Request { batch: 1, input: Input::Bytes, last_hidden_state: false, taps: Taps::None, precision: Precision::F32 };
+    let request = Request {
+        batch: 1,
+        input: Input::Bytes,
+        last_hidden_state: false,
+        taps: Taps::None,
+        precision: Precision::F32,
+    };
     let limit = 128 << 20;
     let graph = build(&cfg, request, limit).unwrap();
     assert_eq!(linears(&graph, "blocks.0.mlp.fc1"), 2);

@@ -4,6 +4,7 @@ mod checkpoints;
 mod cli;
 mod compare;
 mod device;
+mod docs;
 mod families;
 mod images;
 mod layers;

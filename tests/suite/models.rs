@@ -16,7 +16,7 @@ pub fn goldens() -> PathBuf {
     device::root().join("tests/goldens")
 }
 
-fn models() -> Vec<PathBuf> {
+pub fn models() -> Vec<PathBuf> {
     let mut all: Vec<_> =
         std::fs::read_dir(goldens().join("models")).unwrap().map(|entry| entry.unwrap().path()).collect();
     all.sort();
@@ -64,8 +64,17 @@ fn sessions_in(checkpoint: &Checkpoint, precision: Precision) -> Vec<(String, Se
     all
 }
 
-fn golden(folder: &std::path::Path, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
+pub fn golden(folder: &std::path::Path, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
     Tensors::open(&folder.join("golden.safetensors")).unwrap().values(name).ok()
+}
+
+/// The largest absolute difference over every output the golden has.
+pub fn largest_difference(folder: &std::path::Path, outputs: &Outputs) -> f32 {
+    let off = |output: &vit_gpu::session::Output| {
+        let (_, want) = golden(folder, &output.name).unwrap();
+        output.values.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    outputs.0.iter().map(off).fold(0.0, f32::max)
 }
 
 /// The largest share of the tolerance used, over every output the golden has.

@@ -1,0 +1,88 @@
+//! docs/models.md: its tables are made from the code and from what the goldens measure. VIT_GPU_WRITE_DOCS writes them.
+
+use std::collections::BTreeMap;
+
+use vit_gpu::gpu::DeviceRequest;
+use vit_gpu::model::arch;
+use vit_gpu::session::{Session, SessionOptions};
+
+use crate::device;
+use crate::models::{golden, largest_difference, models, open};
+
+/// What a golden was made by.
+fn reference(golden: &str) -> &'static str {
+    let sources = [
+        ("hf5_", "transformers 5.23.0"),
+        ("hf_", "transformers 4.57.6"),
+        ("timm_", "timm 1.0.31"),
+        ("torchvision", "torchvision 0.24.1"),
+        ("open_clip", "open_clip 3.3.0"),
+        ("openai_clip", "open_clip 3.3.0"),
+        ("jax_", "timm 1.0.31's reader of .npz"),
+        ("meta_", "reference in tests/goldens"),
+    ];
+    let found = sources.iter().find(|(prefix, _)| golden.starts_with(prefix));
+    found.unwrap_or_else(|| panic!("{golden}: what was it made by?")).1
+}
+
+/// Each golden: its layout, what sets it apart, its reference, and how far the devices are off.
+fn measured(devices: &[DeviceRequest]) -> BTreeMap<String, (String, Vec<f32>)> {
+    let mut rows = BTreeMap::new();
+    for folder in models() {
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let checkpoint = open(&folder);
+        let (_, pixels) = golden(&folder, "pixel_values").unwrap();
+        let off = devices.iter().map(|device| {
+            let options = SessionOptions { device: device.clone(), ..Default::default() };
+            let session = Session::new(checkpoint.clone(), &options).unwrap();
+            largest_difference(&folder, &session.forward(&pixels, true).unwrap())
+        });
+        let off = off.collect();
+        let features = checkpoint.config.features();
+        let features = if features.is_empty() { "plain".to_owned() } else { features.join(", ") };
+        let row = format!("| {} | `{name}` | {features} | {} |", checkpoint.family, reference(&name));
+        rows.insert(name, (row, off));
+    }
+    rows
+}
+
+/// Where the text between two marks of the page is.
+fn between(page: &str, mark: &str) -> std::ops::Range<usize> {
+    let (start, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
+    let first = page.find(&start).unwrap_or_else(|| panic!("no {start}")) + start.len();
+    first..first + page[first..].find(&end).unwrap_or_else(|| panic!("no {end}"))
+}
+
+fn architectures() -> String {
+    let names: Vec<String> = arch::names().map(|(name, _)| format!("`{name}`")).collect();
+    format!("{} names: {}\n", names.len(), names.join(", "))
+}
+
+#[test]
+fn the_page_of_models_is_what_the_code_says() {
+    let path = device::root().join("docs/models.md");
+    let mut page = std::fs::read_to_string(&path).unwrap();
+    if std::env::var_os("VIT_GPU_WRITE_DOCS").is_some() {
+        let mut table = "| layout | golden | apart from a plain ViT | reference | cpu | lavapipe |\n".to_owned();
+        table += "|---|---|---|---|---:|---:|\n";
+        for (row, off) in measured(&[DeviceRequest::Cpu, DeviceRequest::Named(device::name())]).values() {
+            table += &format!("{row} {:.1e} | {:.1e} |\n", off[0], off[1]);
+        }
+        page.replace_range(between(&page, "goldens"), &table);
+        page.replace_range(between(&page, "architectures"), &architectures());
+        std::fs::write(&path, page).unwrap();
+        return;
+    }
+    assert_eq!(page[between(&page, "architectures")], architectures());
+    // The adapter's column is what another test holds to the tolerance.
+    let measured = measured(&[DeviceRequest::Cpu]);
+    let rows: Vec<&str> = page[between(&page, "goldens")].lines().skip(2).collect();
+    assert_eq!(rows.len(), measured.len(), "rows of the table");
+    for (line, (row, off)) in rows.iter().zip(measured.values()) {
+        let errors = line.strip_prefix(row.as_str()).unwrap_or_else(|| panic!("{line}\nis not {row}"));
+        let stated: Vec<f32> = errors.split('|').filter_map(|cell| cell.trim().parse().ok()).collect();
+        assert_eq!(stated.len(), 2, "{line}");
+        // Another processor rounds otherwise: a multiple is no other result.
+        assert!(off[0] <= 4.0 * stated[0] + 1e-6, "{row}: {:e}", off[0]);
+    }
+}
