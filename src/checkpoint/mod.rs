@@ -3,6 +3,8 @@
 //! Each family of checkpoints is one file here; adding one is its file, its line in `FAMILIES`, its tests. A loader only
 //! permutes, concatenates and reshapes, so values stay bit for bit; a position table alone may be resampled.
 
+mod canonical;
+mod convert;
 mod files;
 mod fit;
 mod huggingface;
@@ -15,6 +17,7 @@ mod positions;
 mod random;
 mod recipe;
 mod safetensors;
+mod teaching;
 mod timm;
 mod torchvision;
 mod transforms;
@@ -31,9 +34,10 @@ use crate::preprocess::Transform;
 use files::Files;
 use fit::fit;
 use names::Names;
-use positions::{Positions, ResampledLoader};
+use positions::{Positions, Resample, ResampledLoader, SinCosLoader};
 use recipe::{Recipe, RecipeLoader};
 
+pub use convert::Storage;
 pub use safetensors::Tensors;
 
 /// One family of checkpoints: how it is told apart and how its tensors become canonical ones.
@@ -54,7 +58,8 @@ struct Family {
 }
 
 /// In the order they are tried: whose names are also another's come first.
-static FAMILIES: [&Family; 8] = [
+static FAMILIES: [&Family; 14] = [
+    &canonical::FAMILY,
     &meta::FAMILY,
     &timm::FAMILY,
     &huggingface::VIT,
@@ -63,6 +68,11 @@ static FAMILIES: [&Family; 8] = [
     &torchvision::FAMILY,
     &open_clip::FAMILY,
     &jax::FAMILY,
+    &teaching::LUCIDRAINS,
+    &teaching::PATCHLAYER,
+    &teaching::ZUPPICHINI,
+    &teaching::TORCH_ENCODER,
+    &teaching::PER_HEAD,
 ];
 
 /// A model as it was found: everything but a device to run it on.
@@ -83,6 +93,8 @@ pub struct Checkpoint {
     /// Storage types in the file.
     pub dtypes: Vec<String>,
     pub(crate) loader: Arc<dyn WeightLoader>,
+    /// How its position table is resampled.
+    positions: Resample,
 }
 
 impl std::fmt::Debug for Checkpoint {
@@ -156,6 +168,7 @@ impl Checkpoint {
             transform,
             ignored: Vec::new(),
             dtypes: vec!["F32".to_owned()],
+            positions: Resample::BicubicAntialias,
         })
     }
 
@@ -174,6 +187,9 @@ impl Checkpoint {
                 format!("its tensor names ({}, …) are of no known layout ({})", some.join(", "), known.join(", "));
             return Err(Error::model(&tensors.name, reason));
         };
+        if let Some(reason) = teaching::contradicts(&names, family) {
+            return Err(names.config_error(reason));
+        }
         let mut cfg = (family.configure)(&names)?;
         cfg.validate(&tensors.name)?;
         let (recipes, ignored) = fit(family, &cfg, &names)?;
@@ -192,7 +208,9 @@ impl Checkpoint {
         let followed = given.as_ref().filter(|_| positions.always).and_then(Transform::output_size);
         cfg.img_size = image_size.or(positions.image_size).or(followed).unwrap_or(cfg.img_size);
         cfg.validate(&file)?;
-        if cfg.grid() != own_grid && cfg.pos_embed {
+        if positions.rule == Resample::SinCos {
+            loader = Arc::new(SinCosLoader { inner: loader, grid: cfg.grid(), width: cfg.embed_dim });
+        } else if cfg.grid() != own_grid && cfg.pos_embed {
             let (prefix, width, from, to) = (cfg.pos_prefix, cfg.embed_dim, own_grid, cfg.grid());
             loader = Arc::new(ResampledLoader { inner: loader, prefix, width, from, to, rule: positions.rule });
         }
@@ -217,6 +235,7 @@ impl Checkpoint {
             config: cfg,
             transform,
             ignored,
+            positions: positions.rule,
         })
     }
 

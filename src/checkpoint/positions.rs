@@ -2,13 +2,16 @@
 //!
 //! Every rule is separable: one row of weights per output row and one per output column, applied along the width first.
 
+use serde::{Deserialize, Serialize};
+
 use std::sync::Arc;
 
 use crate::error::Result;
 use crate::model::WeightLoader;
 
 /// How a library resamples a position table. `F.interpolate` is PyTorch's (`ATen/native/cpu/UpSampleKernel.cpp`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Resample {
     /// `F.interpolate(mode="bicubic")`: Keys' kernel with a = −0.75, taps clamped to the edge.
     Bicubic,
@@ -22,6 +25,8 @@ pub enum Resample {
     Bilinear,
     /// `scipy.ndimage.zoom(order=1)`: linear, corners on corners.
     Zoom,
+    /// No table in the file: sines and cosines of row and column at any size (SimpleViT).
+    SinCos,
 }
 
 /// Where a table is resampled to, and how.
@@ -71,6 +76,36 @@ impl WeightLoader for ResampledLoader {
     }
 }
 
+/// Loads weights, the position table computed: SimpleViT's `posemb_sincos_2d`, a quarter of the channels each for sine and
+/// cosine of column and row, times 10,000^(−i/(D/4 − 1)).
+pub struct SinCosLoader {
+    pub inner: Arc<dyn WeightLoader>,
+    pub grid: (usize, usize),
+    pub width: usize,
+}
+
+impl WeightLoader for SinCosLoader {
+    fn load(&self, name: &str, first_row: usize, out: &mut [f32]) -> Result<()> {
+        if name != "pos_embed" {
+            return self.inner.load(name, first_row, out);
+        }
+        let quarter = self.width / 4;
+        for (row, out) in out.chunks_exact_mut(self.width).enumerate() {
+            let cell = first_row + row;
+            let (y, x) = ((cell / self.grid.1) as f64, (cell % self.grid.1) as f64);
+            for i in 0..quarter {
+                let omega = 10_000f64.powf(-(i as f64) / (quarter as f64 - 1.0));
+                for (part, value) in
+                    [(x * omega).sin(), (x * omega).cos(), (y * omega).sin(), (y * omega).cos()].into_iter().enumerate()
+                {
+                    out[part * quarter + i] = value as f32;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// `table [from.0·from.1, width]` as `[to.0·to.1, width]`.
 fn resample(table: &[f32], width: usize, from: (usize, usize), to: (usize, usize), rule: Resample) -> Vec<f32> {
     let mut wide = vec![0.0f64; from.0 * to.1 * width];
@@ -113,6 +148,7 @@ fn taps(from: usize, to: usize, rule: Resample) -> Vec<Vec<(usize, f64)>> {
             Resample::Bicubic => cubic(n / m * (i + 0.5) - 0.5),
             Resample::BicubicOffset => cubic(n / (m + 0.1) * (i + 0.5) - 0.5),
             Resample::BicubicAlignCorners => cubic(corners * i),
+            Resample::SinCos => Vec::new(),
             Resample::Bilinear => linear((n / m * (i + 0.5) - 0.5).max(0.0)),
             Resample::Zoom => linear(corners * i),
             Resample::BicubicAntialias => {

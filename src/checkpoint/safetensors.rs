@@ -159,12 +159,13 @@ impl Tensors {
             return Err(Error::model(&self.name, format!("tensor `{name}` has {len} values, more were asked for")));
         }
         let size = match info.dtype {
-            Dtype::F32 => 4,
+            Dtype::F64 | Dtype::I64 => 8,
+            Dtype::F32 | Dtype::I32 => 4,
             Dtype::F16 | Dtype::BF16 => 2,
             other => {
                 return Err(Error::model(
                     &self.name,
-                    format!("tensor `{name}` is {other:?}; F32, F16 and BF16 are read"),
+                    format!("tensor `{name}` is {other:?}; F64, F32, F16, BF16, I64 and I32 are read"),
                 ));
             }
         };
@@ -177,6 +178,17 @@ impl Tensors {
                 reader.read_exact(bytemuck::cast_slice_mut(out))?;
                 if cfg!(target_endian = "big") {
                     out.iter_mut().for_each(|v| *v = f32::from_bits(v.to_bits().swap_bytes()));
+                }
+                return Ok(());
+            }
+            if size > 2 {
+                let mut bytes = vec![0u8; size * CHUNK.min(out.len())];
+                for out in out.chunks_mut(CHUNK) {
+                    let bytes = &mut bytes[..size * out.len()];
+                    reader.read_exact(bytes)?;
+                    for (value, bytes) in out.iter_mut().zip(bytes.chunks_exact(size)) {
+                        *value = wide(info.dtype, bytes);
+                    }
                 }
                 return Ok(());
             }
@@ -194,6 +206,17 @@ impl Tensors {
             Ok(())
         })()
         .map_err(io)
+    }
+}
+
+/// The nearest f32 of a value of one of the types that are seldom met.
+fn wide(dtype: Dtype, bytes: &[u8]) -> f32 {
+    let eight = bytes.first_chunk::<8>().copied().unwrap_or_default();
+    let four = bytes.first_chunk::<4>().copied().unwrap_or_default();
+    match dtype {
+        Dtype::F64 => f64::from_le_bytes(eight) as f32,
+        Dtype::I64 => i64::from_le_bytes(eight) as f32,
+        _ => i32::from_le_bytes(four) as f32,
     }
 }
 

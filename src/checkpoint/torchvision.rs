@@ -38,7 +38,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
         cfg.head = Head::None;
     }
     let table = names.expect("encoder.pos_embedding", 3, FAMILY.name)?[1];
-    let configured = names.pair_field("image_size")?;
+    let configured = names.pair_field("image_size")?.or(names.pair_field("img_size")?);
     let configured_grid = configured.map(|(h, w)| (h / patch_h, w / patch_w));
     let (gh, gw) = grid(table.saturating_sub(1), configured_grid).ok_or_else(|| {
         Error::model(

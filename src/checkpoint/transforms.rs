@@ -101,6 +101,17 @@ pub fn open_clip(cfg: &Value, (h, w): (usize, usize)) -> Result<Transform, Strin
     Ok(Transform { resize, filter, resizer: Resizer::Pillow, crop, mean, std, arithmetic: Arithmetic::Torchvision })
 }
 
+/// A tutorial's transform: squashed to the size, bilinear, to 0…1; timm's `mean`, `std`, `interpolation` and `crop_pct` where
+/// they are given.
+pub fn plain(cfg: &Value, (h, w): (usize, usize)) -> Result<Transform, String> {
+    if ["crop_pct", "crop_mode", "interpolation"].iter().any(|name| cfg.get(name).is_some()) {
+        return timm(cfg, (h, w));
+    }
+    let mean = field(cfg, "mean", [0.0; 3], triple)?;
+    let std = field(cfg, "std", [1.0; 3], triple)?;
+    Ok(Transform { mean, std, ..big_vision((h, w)) })
+}
+
 /// What timm gives the weights of vit_jax and big_vision: squashed to the size, bilinear, to −1…1.
 ///
 /// The original resizes without antialiasing in TensorFlow; photos shrunk that way alias, so Pillow's filter is used.

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 
 use vit_gpu::Error;
 use vit_gpu::checkpoint::Tensors;
+use vit_gpu::session::Outputs;
 
 use super::options::RunOptions;
 use super::{Ended, Failure, Outcome};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A .safetensors file with `pixel_values` [B, C, H, W], already normalised
+    /// A .safetensors file with `pixel_values` [B, C, H, W], already normalised, and if you like `labels` [B]
     #[arg(long, short, value_name = "FILE")]
     input: PathBuf,
-    /// Where `logits`, `pooled` and `last_hidden_state` go
+    /// Where `logits`, `pooled` and `last_hidden_state` go; with `labels` also `loss`, their mean cross-entropy
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
     /// Also write `hidden_states.i`, the input of every block and the output of the last
@@ -26,22 +27,55 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Ended {
-    let (shape, values) = Tensors::open(&args.input)?.values("pixel_values")?;
+    let input = Tensors::open(&args.input)?;
+    let (shape, values) = input.values("pixel_values")?;
     let session = args.run.session()?;
     let cfg = &session.checkpoint().config;
     let (h, w) = cfg.img_size;
     if shape.len() != 4 || shape[1..] != [cfg.in_chans, h, w] || shape[0] == 0 {
         let reason = format!("pixel_values is {shape:?}, the model takes [B, {}, {h}, {w}]", cfg.in_chans);
-        return Err(Error::Usage(format!("{}: {reason}", args.input.display())).into());
+        return Err(named(args, &reason).into());
     }
     let outputs = session.forward(&values, args.taps)?;
-    let tensors: Vec<_> = outputs.0.iter().map(|o| (o.name.as_str(), o.shape.clone(), o.values.as_slice())).collect();
+    let mut tensors: Vec<_> =
+        outputs.0.iter().map(|o| (o.name.as_str(), o.shape.clone(), o.values.as_slice())).collect();
+    let loss = match input.shapes().any(|(name, _)| name == "labels") {
+        true => Some([loss(&outputs, &input.values("labels")?.1).map_err(|reason| named(args, &reason))?]),
+        false => None,
+    };
+    if let Some(loss) = &loss {
+        tensors.push(("loss", vec![1], loss));
+    }
     write_tensors(&args.output, &tensors, None)?;
     for (name, shape, _) in tensors {
         args.run.chatter.detail(&format!("{name} {shape:?}"));
     }
     args.run.chatter.tuning(&session);
     Ok(Outcome::Done)
+}
+
+fn named(args: &Args, reason: &str) -> Error {
+    Error::Usage(format!("{}: {reason}", args.input.display()))
+}
+
+/// Mean over the batch of −ln softmax(logits)[label], as PyTorch's `F.cross_entropy`.
+fn loss(outputs: &Outputs, labels: &[f32]) -> Result<f32, String> {
+    let logits = outputs.get("logits").ok_or("`labels` are given, but the model has no logits")?;
+    let (batch, classes) = (logits.shape[0], logits.shape[1]);
+    if labels.len() != batch {
+        return Err(format!("{} `labels` for {batch} images", labels.len()));
+    }
+    let mut sum = 0.0f64;
+    for (row, label) in logits.values.chunks_exact(classes).zip(labels) {
+        let at = *label as usize;
+        if *label < 0.0 || at >= classes {
+            return Err(format!("label {label} of {classes} classes"));
+        }
+        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let total: f64 = row.iter().map(|v| f64::from(v - max).exp()).sum();
+        sum += f64::from(max) + total.ln() - f64::from(row[at]);
+    }
+    Ok((sum / batch as f64) as f32)
 }
 
 /// Writes f32 tensors to a .safetensors file, with `metadata` in its header.

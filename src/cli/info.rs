@@ -26,7 +26,7 @@ pub fn run(args: &Args) -> Ended {
         None => options.open()?,
     };
     let request = Request {
-        batch: 1,
+        batch: checkpoint.config.weight_batch(),
         input: Input::Planes,
         last_hidden_state: true,
         taps: Taps::None,

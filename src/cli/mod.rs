@@ -2,6 +2,7 @@
 
 mod bench;
 mod classify;
+mod convert;
 mod devices;
 mod distance;
 mod embed;
@@ -36,6 +37,8 @@ enum Command {
     Forward(forward::Args),
     /// Write the tensor a model would be given for an image
     Preprocess(preprocess::Args),
+    /// Write a model as safetensors in timm's names, with its whole configuration
+    Convert(convert::Args),
     /// List adapters, and say which one `auto` takes and why
     Devices(devices::Args),
     /// Show a model's family, configuration and layers
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Embed(args) => embed::run(&args),
         Command::Forward(args) => forward::run(&args),
         Command::Preprocess(args) => preprocess::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Verify(args) => verify::run(&args),

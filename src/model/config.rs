@@ -1,10 +1,13 @@
 //! The options that tell one Vision Transformer from another, as numbers and switches.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 use crate::ops::{Activation, PoolKind};
 
 /// What turns the pooled vector into logits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Head {
     /// None: the model ends at its pooled vector.
     None,
@@ -15,10 +18,13 @@ pub enum Head {
 }
 
 /// How a block joins its branches to the residual.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Block {
     /// `x + ls1(attn(norm1(x)))`, then `x + ls2(mlp(norm2(x)))`.
     PreNorm,
+    /// `norm1(x + attn(x))`, then `norm2(x + mlp(x))` (Vaswani et al. 2017; `nn.TransformerEncoderLayer`).
+    PostNorm,
     /// `x + norm1(attn(x))`, then `x + norm2(mlp(x))` (Swin v2's order; timm's `rpn` models).
     ResPost,
     /// `x + ls(attn(n)) + ls(mlp(n))` with one norm `n = norm1(x)` (ViT-22B; timm's `xp` models).
@@ -28,16 +34,42 @@ pub enum Block {
 }
 
 /// What lies between an MLP's two products.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Mlp {
     /// The activation.
     Plain,
+    /// There is no second product: the activation's result joins the residual.
+    Single,
     /// A gated linear unit: `act(a)·b` of the halves `a` and `b` of twice the width.
     Glu,
 }
 
+/// What a norm takes together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormAxes {
+    /// The channels of each token.
+    Channels,
+    /// Everything, the batch included; weights have that whole shape.
+    Joint,
+}
+
+/// How images of a batch depend on each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Batch {
+    /// Not at all: batches may be split and padded.
+    Independent,
+    /// Attention is across the batch, among the tokens at one position (a batch given where a sequence is expected).
+    Coupled,
+    /// Weights are for exactly this many images.
+    Fixed(usize),
+}
+
 /// Which tokens make the pooled vector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pooling {
     /// One token, or tokens averaged or compared.
     Tokens(PoolKind),
@@ -59,7 +91,8 @@ impl Pooling {
 }
 
 /// Everything about a model that its weights don't say, in timm's vocabulary. Nothing here is folded into weights.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct VitConfig {
     /// Image height and width in pixels.
     pub img_size: (usize, usize),
@@ -77,6 +110,10 @@ pub struct VitConfig {
     pub head_dim: usize,
     /// M, the width of the MLP's hidden layer.
     pub mlp_hidden: usize,
+    /// Whether patches are projected; else a token is its patch's pixels.
+    pub patch_proj: bool,
+    /// Whether patches are normalised before they are projected.
+    pub patch_norm: bool,
     /// Whether the patch projection has a bias.
     pub patch_bias: bool,
     /// Whether the projected patches are normalised (`patch_embed.norm`, AIMv2).
@@ -85,7 +122,9 @@ pub struct VitConfig {
     pub qkv_bias: bool,
     /// Whether q and k are normalised within each head (`q_norm`, `k_norm`).
     pub qk_norm: bool,
-    /// Whether the attention's output projection has a bias.
+    /// Whether attention ends in an output projection.
+    pub attn_proj: bool,
+    /// Whether that projection has a bias.
     pub proj_bias: bool,
     /// Whether the MLP's layers have biases.
     pub mlp_bias: bool,
@@ -103,6 +142,8 @@ pub struct VitConfig {
     pub pre_norm: bool,
     /// Epsilon of every norm.
     pub norm_eps: f32,
+    /// What norms take together.
+    pub norm_axes: NormAxes,
     /// Whether norms have neither mean nor bias (RMSNorm).
     pub rms_norm: bool,
     /// How branches join the residual.
@@ -123,14 +164,18 @@ pub struct VitConfig {
     pub pool: Pooling,
     /// Whether the pooled vector is normalised (`fc_norm`).
     pub fc_norm: bool,
-    /// Width of a tanh layer before the head (`pre_logits`, a pooler), if there is one.
+    /// Width of a layer before the head (`pre_logits`, a pooler), if there is one.
     pub pre_logits: Option<usize>,
+    /// That layer's activation, tanh as a rule.
+    pub pre_logits_act: Activation,
     /// Width of a projection without bias after that (CLIP), if there is one.
     pub projection: Option<usize>,
     /// What makes the logits.
     pub head: Head,
     /// K; 0 without a head.
     pub num_classes: usize,
+    /// How images of a batch depend on each other.
+    pub batch: Batch,
 }
 
 impl VitConfig {
@@ -147,10 +192,13 @@ impl VitConfig {
             num_heads,
             head_dim,
             mlp_hidden: 4 * embed_dim,
+            patch_proj: true,
+            patch_norm: false,
             patch_bias: true,
             embed_norm: false,
             qkv_bias: true,
             qk_norm: false,
+            attn_proj: true,
             proj_bias: true,
             mlp_bias: true,
             class_token: true,
@@ -160,6 +208,7 @@ impl VitConfig {
             pos_prefix: 1,
             pre_norm: false,
             norm_eps: 1e-6,
+            norm_axes: NormAxes::Channels,
             rms_norm: false,
             block: Block::PreNorm,
             mlp: Mlp::Plain,
@@ -171,9 +220,11 @@ impl VitConfig {
             pool: Pooling::CLASS,
             fc_norm: false,
             pre_logits: None,
+            pre_logits_act: Activation::Tanh,
             projection: None,
             head: Head::Linear,
             num_classes: 1000,
+            batch: Batch::Independent,
         }
     }
 
@@ -222,6 +273,12 @@ impl VitConfig {
         self.projection.or(self.pre_logits).unwrap_or(self.pool_dim())
     }
 
+    /// The batch size for which weights are shaped: the only one there may be, or 1.
+    #[must_use]
+    pub fn weight_batch(&self) -> usize {
+        if let Batch::Fixed(size) = self.batch { size } else { 1 }
+    }
+
     /// Refuses sizes that no forward pass could have.
     ///
     /// # Errors
@@ -261,6 +318,18 @@ impl VitConfig {
         };
         if first >= self.tokens() || layers == 0 || layers > self.depth.max(1) {
             return fail(format!("{:?} of {} tokens and {} blocks", self.pool, self.tokens(), self.depth));
+        }
+        if self.batch == Batch::Fixed(0) {
+            return fail("a batch of no images".to_owned());
+        }
+        if !self.attn_proj && self.attn_dim() != self.embed_dim {
+            return fail(format!(
+                "{} heads of {} are not the width of {}",
+                self.num_heads, self.head_dim, self.embed_dim
+            ));
+        }
+        if !self.patch_proj && self.patch_len() != self.embed_dim {
+            return fail(format!("patches of {} values are not the width of {}", self.patch_len(), self.embed_dim));
         }
         if self.block == Block::ParallelThings(0) {
             return fail("a block of no branches".to_owned());

@@ -1,6 +1,6 @@
 //! What sets a model apart from a plain ViT, in words.
 
-use super::{Block, Head, Mlp, Pooling, VitConfig};
+use super::{Batch, Block, Head, Mlp, NormAxes, Pooling, VitConfig};
 use crate::ops::{Activation, PoolKind};
 
 impl VitConfig {
@@ -14,6 +14,8 @@ impl VitConfig {
                 all.push(text.to_owned());
             }
         };
+        add(!self.patch_proj, "pixels as tokens");
+        add(self.patch_norm, "norm of the pixels");
         add(!self.class_token, "no class token");
         add(self.dist_token, "distillation token");
         add(self.reg_tokens > 0, &format!("{} registers", self.reg_tokens));
@@ -25,11 +27,13 @@ impl VitConfig {
         add(self.embed_norm, "norm of the patches");
         add(self.rms_norm, "RMSNorm");
         add(!self.qkv_bias, "no qkv bias");
-        add(!self.proj_bias, "no projection bias");
+        add(!self.attn_proj, "no output projection");
+        add(self.attn_proj && !self.proj_bias, "no projection bias");
         add(self.qk_norm, "qk-norm");
         add(self.layer_scale, "layer scale");
         match self.block {
             Block::PreNorm => {}
+            Block::PostNorm => add(true, "norms after the residual"),
             Block::ResPost => add(true, "norms after the branches"),
             Block::ParallelScaling => add(true, "attention and MLP in parallel"),
             Block::ParallelThings(n) => add(true, &format!("{n} parallel branches")),
@@ -46,7 +50,17 @@ impl VitConfig {
         match self.mlp {
             Mlp::Glu => add(true, &if act == "SiLU" { "SwiGLU".to_owned() } else { format!("gated {act}") }),
             Mlp::Plain => add(self.act != Activation::Gelu, act),
+            Mlp::Single => add(true, &format!("MLP of one layer, {act}")),
         }
+        add(self.norm_axes == NormAxes::Joint, "norms over the whole batch");
+        match self.batch {
+            Batch::Independent => {}
+            Batch::Coupled => add(true, "attention across the batch"),
+            Batch::Fixed(n) => add(true, &format!("batches of {n}")),
+        }
+        let usual = (self.head_dim as f32).powf(-0.5);
+        add(self.attn_scale != usual, &format!("scores times {:.4}", self.attn_scale));
+        add(self.attn_post_scale != 1.0, &format!("probabilities times {:.4}", self.attn_post_scale));
         add(self.attn_dim() != self.embed_dim, &format!("heads of {}", self.head_dim));
         match self.pool {
             Pooling::Tokens(PoolKind::Token(i)) => add(i > 0, &format!("token {i} pooled")),
@@ -61,7 +75,12 @@ impl VitConfig {
         add(self.final_norm && self.fc_norm, "norms before and after pooling");
         add(!self.final_norm && self.fc_norm, "norm after pooling");
         add(!self.final_norm && !self.fc_norm, "no final norm");
-        add(self.pre_logits.is_some(), "tanh layer");
+        let layer = match self.pre_logits_act {
+            Activation::Tanh => "tanh layer",
+            Activation::None => "two linear layers in the head",
+            _ => "MLP head",
+        };
+        add(self.pre_logits.is_some(), layer);
         add(self.projection.is_some(), "projection");
         match self.head {
             Head::Linear => {}

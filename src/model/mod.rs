@@ -7,6 +7,6 @@ mod forward;
 pub mod random;
 mod weights;
 
-pub use config::{Block, Head, Mlp, Pooling, VitConfig};
+pub use config::{Batch, Block, Head, Mlp, NormAxes, Pooling, VitConfig};
 pub use forward::{Input, Request, Taps, build};
 pub use weights::{WeightLoader, WeightSpec, weight_specs};

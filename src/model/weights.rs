@@ -28,8 +28,11 @@ pub trait WeightLoader: Send + Sync {
 /// As [`build`].
 pub fn weight_specs(cfg: &VitConfig) -> Result<Vec<WeightSpec>> {
     let (input, precision) = (Input::Planes, Precision::F32);
-    let graph =
-        build(cfg, Request { batch: 1, input, last_hidden_state: true, taps: Taps::None, precision }, u64::MAX)?;
+    let graph = build(
+        cfg,
+        Request { batch: cfg.weight_batch(), input, last_hidden_state: true, taps: Taps::None, precision },
+        u64::MAX,
+    )?;
     let mut specs: Vec<WeightSpec> = Vec::new();
     for tensor in &graph.tensors {
         let Kind::Weight(weight) = &tensor.kind else { continue };

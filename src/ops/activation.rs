@@ -1,10 +1,13 @@
 //! Activation functions, as the epilogue of a linear layer applies them.
 
+use serde::{Deserialize, Serialize};
+
 /// A scalar function applied to a linear layer's output.
 ///
 /// The numbers are the shaders' `ACTIVATION` constant (`shaders/common/activation.wgsl`, whose twin this file is).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[repr(u32)]
+#[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// The identity.
     #[default]

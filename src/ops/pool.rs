@@ -1,9 +1,12 @@
 //! Pooling tokens into one vector per image.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Operands, operand};
 
 /// Which tokens make the pooled vector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PoolKind {
     /// One token.
     Token(usize),

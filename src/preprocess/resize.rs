@@ -6,13 +6,16 @@
 //! widened by the scale, normalised, rounded to 22-bit fixed point; one axis first, rounded to bytes, then the other.
 //! torchvision: the same weights in 16 bits, with as many of them behind the point as the largest allows, columns first.
 
+use serde::{Deserialize, Serialize};
+
 use rayon::prelude::*;
 
 use super::Image;
 use crate::error::Result;
 
 /// Resampling filters, with Pillow's numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Filter {
     /// The pixel under each sample point.
     Nearest = 0,
@@ -70,7 +73,8 @@ impl Filter {
 }
 
 /// Whose arithmetic a resize follows; they differ by up to 2 levels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Resizer {
     /// Pillow: timm, torchvision on Pillow images, Hugging Face's processors up to version 4.
     Pillow,

@@ -1,10 +1,13 @@
 //! Resize, crop and normalisation as data, and their application.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Filter, Image, Resizer, resize};
 use crate::error::{Error, Result};
 
 /// How the resized size follows from the image's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Resize {
     /// Not resized.
     None,
@@ -17,7 +20,8 @@ pub enum Resize {
 }
 
 /// Which ratio `KeepRatio` takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Longest {
     /// The image covers the target.
     No,
@@ -26,7 +30,8 @@ pub enum Longest {
 }
 
 /// How a crop of odd remainder is placed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CropRule {
     /// `round((size − crop)/2)`, half to even; too small an image is padded with the smaller half first (torchvision, timm).
     Torchvision,
@@ -37,7 +42,8 @@ pub enum CropRule {
 }
 
 /// A centre crop, zero-padded (or `fill`ed) where the image is smaller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Crop {
     /// Height and width.
     pub size: (usize, usize),
@@ -48,7 +54,8 @@ pub struct Crop {
 }
 
 /// How a byte becomes a float. The differences are in the last bit, and they are kept.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Arithmetic {
     /// f32 `x/255`, then `(x − mean)/std` (torchvision, timm).
     Torchvision,
@@ -69,7 +76,8 @@ pub enum Arithmetic {
 }
 
 /// Everything between an image and the model's pixels.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Transform {
     /// First step.
     pub resize: Resize,
@@ -150,6 +158,24 @@ impl Transform {
             (None, Resize::Exact(h, w)) => Some((h, w)),
             _ => None,
         }
+    }
+
+    /// The same steps for a result of another height and width: the crop's, or the resize's where there is no crop; a
+    /// resize before a crop keeps its ratio to the crop.
+    #[must_use]
+    pub fn with_size(self, size: (usize, usize)) -> Transform {
+        let Some(crop) = self.crop else { return Transform { resize: Resize::Exact(size.0, size.1), ..self } };
+        let scaled = |n: usize, from: usize, to: usize| (n as f64 * to as f64 / from.max(1) as f64).round() as usize;
+        let (h, w) = crop.size;
+        let resize = match self.resize {
+            Resize::None => Resize::None,
+            Resize::Shortest(n) => Resize::Shortest(scaled(n, h.min(w), size.0.min(size.1))),
+            Resize::Exact(to_h, to_w) => Resize::Exact(scaled(to_h, h, size.0), scaled(to_w, w, size.1)),
+            Resize::KeepRatio(to_h, to_w, longest) => {
+                Resize::KeepRatio(scaled(to_h, h, size.0), scaled(to_w, w, size.1), longest)
+            }
+        };
+        Transform { resize, crop: Some(Crop { size, ..crop }), ..self }
     }
 
     /// The float of every byte value: `[3, 256]`, in the family's own arithmetic.

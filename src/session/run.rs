@@ -4,10 +4,10 @@ use std::sync::{Arc, PoisonError};
 
 use super::output::{Output, Outputs, join};
 use super::{Backend, Session};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{OpTime, Running};
 use crate::graph::{Graph, Plan};
-use crate::model::{Input, Request, Taps, build};
+use crate::model::{Batch, Input, Request, Taps, build};
 use crate::ops::{Cost, Data};
 
 /// A graph with its plan.
@@ -36,9 +36,10 @@ impl Session {
         if let Some(&known) = self.max_batch.get() {
             return Ok(known);
         }
-        let request = Request { batch: 1, ..self.request(Input::Planes) };
+        let batch = self.checkpoint.config.weight_batch();
+        let request = Request { batch, ..self.request(Input::Planes) };
         let one = build(&self.checkpoint.config, request, u64::MAX)?;
-        let fitting = usize::try_from(self.limit() / one.largest_bytes().max(1)).unwrap_or(usize::MAX);
+        let fitting = usize::try_from(self.limit() * batch as u64 / one.largest_bytes().max(1)).unwrap_or(usize::MAX);
         let dispatchable = (MAX_ROWS / self.checkpoint.config.tokens().max(1)).min(MAX_IMAGES);
         Ok(*self.max_batch.get_or_init(|| fitting.min(dispatchable).max(1)))
     }
@@ -49,6 +50,12 @@ impl Session {
     /// # Errors
     /// [`crate::Error::Limit`] if not even one image fits.
     pub fn auto_batch(&self) -> Result<usize> {
+        match self.checkpoint.config.batch {
+            Batch::Independent => {}
+            Batch::Fixed(size) => return Ok(size),
+            // All there are: another batch would be another result.
+            Batch::Coupled => return self.max_batch(),
+        }
         let busy = match &self.backend {
             Backend::Gpu(gpu) if !gpu.report().is_software() => 64,
             _ => 4,
@@ -77,6 +84,18 @@ impl Session {
         inputs: impl Fn(std::ops::Range<usize>) -> Vec<(&'static str, Data<'a>)>,
     ) -> Result<Outputs> {
         let step = self.max_batch()?.min(count);
+        match self.checkpoint.config.batch {
+            Batch::Fixed(size) if count != size => {
+                let reason = format!("{count} images: this model's weights are for batches of exactly {size}");
+                return Err(Error::Usage(reason));
+            }
+            Batch::Fixed(_) | Batch::Coupled if step < count => {
+                let reason =
+                    format!("{count} images at once: the images of a batch depend on each other in this model");
+                return Err(Error::Usage(format!("{reason}, and no more than {step} fit the device")));
+            }
+            _ => {}
+        }
         let mut joined: Vec<Output> = Vec::new();
         let mut running: Option<(Arc<Graph>, Running)> = None;
         for start in (0..count).step_by(step) {

@@ -3,6 +3,7 @@
 mod checkpoints;
 mod cli;
 mod compare;
+mod convert;
 mod device;
 mod docs;
 mod families;

@@ -70,10 +70,6 @@ pub fn processor(json: &Value, version: Option<&str>, image_size: Option<(usize,
         None
     };
     let normalize = switch("do_normalize", true)?;
-    let (resize, crop) = match image_size {
-        Some(size) => sized(resize, crop, size),
-        None => (resize, crop),
-    };
     let mean = field(json, "image_mean", defaults.mean, triple)?;
     let std = field(json, "image_std", defaults.std, triple)?;
     let (resizer, arithmetic) = if fast {
@@ -81,19 +77,11 @@ pub fn processor(json: &Value, version: Option<&str>, image_size: Option<(usize,
     } else {
         (Resizer::Pillow, Arithmetic::HuggingFace { rescale, normalize })
     };
-    Ok(Transform { resize, filter, resizer, crop, mean, std, arithmetic })
-}
-
-/// The same steps for another result.
-fn sized(resize: Resize, crop: Option<Crop>, size: (usize, usize)) -> (Resize, Option<Crop>) {
-    let Some(crop) = crop else { return (Resize::Exact(size.0, size.1), None) };
-    let scaled = |n: usize, from: usize, to: usize| (n as f64 * to as f64 / from.max(1) as f64).round() as usize;
-    let resize = match resize {
-        Resize::Shortest(n) => Resize::Shortest(scaled(n, crop.size.0.min(crop.size.1), size.0.min(size.1))),
-        Resize::Exact(h, w) => Resize::Exact(scaled(h, crop.size.0, size.0), scaled(w, crop.size.1, size.1)),
-        other => other,
-    };
-    (resize, Some(Crop { size, ..crop }))
+    let transform = Transform { resize, filter, resizer, crop, mean, std, arithmetic };
+    Ok(match image_size {
+        Some(size) => transform.with_size(size),
+        None => transform,
+    })
 }
 
 fn resize_rule(value: &Value, shortest: bool) -> Result<Resize, String> {

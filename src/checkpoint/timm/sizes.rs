@@ -12,7 +12,8 @@ pub fn configured_size(names: &Names) -> Option<(usize, usize)> {
     let from_args = names.field("model_args").and_then(|args| args.get("img_size")).and_then(pair);
     let pretrained = names.field("pretrained_cfg").or(names.config.as_ref());
     let known = || Given::new(names).known.map(|cfg| cfg.img_size);
-    from_args.or_else(|| pretrained.and_then(input_size)).or_else(known)
+    let from_root = names.field("img_size").and_then(pair);
+    from_args.or(from_root).or_else(|| pretrained.and_then(input_size)).or_else(known)
 }
 
 /// The grid of the position table, and how many prefix tokens it covers.

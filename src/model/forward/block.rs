@@ -3,7 +3,7 @@
 use super::{Epilogue, Forward};
 use crate::error::Result;
 use crate::graph::TensorId;
-use crate::model::{Block, Mlp};
+use crate::model::{Batch, Block, Mlp};
 use crate::ops::{Add, Attention, Glu, Linear, Op, Strides};
 
 impl Forward<'_> {
@@ -17,6 +17,12 @@ impl Forward<'_> {
                 let normed = self.norm(&at("norm2"), x)?;
                 let gamma = self.layer_scale(&at("ls2"));
                 self.mlp(&at("mlp"), self.cfg.mlp, normed, gamma, Some(x))
+            }
+            Block::PostNorm => {
+                let x = self.attention(&at("attn"), x, None, Some(x))?;
+                let x = self.norm(&at("norm1"), x)?;
+                let x = self.mlp(&at("mlp"), self.cfg.mlp, x, None, Some(x))?;
+                self.norm(&at("norm2"), x)
             }
             Block::ResPost => {
                 let mixed = self.attention(&at("attn"), x, None, None)?;
@@ -77,20 +83,32 @@ impl Forward<'_> {
         let [(q, q_at), (k, k_at), (v, v_at)] = self.parts(&format!("{name}.qkv"), x, cfg.qkv_bias, cfg.qk_norm)?;
         let (q, k) = if cfg.qk_norm {
             let shape = [self.batch, tokens, width];
-            let q = self.norm_by(&format!("{name}.q_norm"), q, cfg.head_dim, &shape)?;
-            (q, self.norm_by(&format!("{name}.k_norm"), k, cfg.head_dim, &shape)?)
+            let q = self.norm_by(&format!("{name}.q_norm"), q, &[cfg.head_dim], &shape)?;
+            (q, self.norm_by(&format!("{name}.k_norm"), k, &[cfg.head_dim], &shape)?)
         } else {
             (q, k)
         };
-        let op = Attention {
+        let mut op = Attention {
             q: q_at,
             k: k_at,
             v: v_at,
             post_scale: cfg.attn_post_scale,
             ..Attention::packed(self.batch, tokens, cfg.num_heads, cfg.head_dim, cfg.attn_scale)
         };
+        if cfg.batch == Batch::Coupled {
+            (op.outer, op.q_len, op.kv_len) = (tokens, self.batch, self.batch);
+            for at in [&mut op.q, &mut op.k, &mut op.v, &mut op.o] {
+                std::mem::swap(&mut at.outer, &mut at.seq);
+            }
+        }
         let mixed = self.graph.activation(name, &[self.batch, tokens, width]);
         self.graph.push(name, Op::Attention(op), vec![Some(q), Some(k), Some(v)], mixed)?;
+        if !cfg.attn_proj {
+            return match residual {
+                Some(residual) => self.add(&format!("{name}.add"), residual, mixed, 1.0),
+                None => Ok(mixed),
+            };
+        }
         let epilogue = Epilogue { gamma, residual, ..Epilogue::default() };
         self.linear(&format!("{name}.proj"), mixed, cfg.embed_dim, cfg.proj_bias, epilogue)
     }
@@ -129,8 +147,12 @@ impl Forward<'_> {
         residual: Option<TensorId>,
     ) -> Result<TensorId> {
         let (d, hidden) = (self.cfg.embed_dim, self.cfg.mlp_hidden);
+        if kind == Mlp::Single {
+            let epilogue = Epilogue { act: self.cfg.act, gamma, residual };
+            return self.linear(&format!("{name}.fc1"), x, d, self.cfg.mlp_bias, epilogue);
+        }
         let (wide, act) = match kind {
-            Mlp::Plain => (hidden, self.cfg.act),
+            Mlp::Plain | Mlp::Single => (hidden, self.cfg.act),
             Mlp::Glu => (2 * hidden, Default::default()),
         };
         let shape = self.graph.tensor(x).shape.clone();

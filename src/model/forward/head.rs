@@ -4,7 +4,7 @@ use super::{Epilogue, Forward};
 use crate::error::Result;
 use crate::graph::TensorId;
 use crate::model::{Head, Mlp, Pooling};
-use crate::ops::{Activation, Attention, Linear, Op, Pool, PoolKind, Strides};
+use crate::ops::{Attention, Linear, Op, Pool, PoolKind, Strides};
 
 impl Forward<'_> {
     /// Norms, pooling and heads after the last block.
@@ -113,8 +113,8 @@ impl Forward<'_> {
             pooled = self.norm("fc_norm", pooled)?;
         }
         if let Some(width) = self.cfg.pre_logits {
-            let tanh = Epilogue { act: Activation::Tanh, ..Epilogue::default() };
-            pooled = self.linear("pre_logits.fc", pooled, width, true, tanh)?;
+            let epilogue = Epilogue { act: self.cfg.pre_logits_act, ..Epilogue::default() };
+            pooled = self.linear("pre_logits.fc", pooled, width, true, epilogue)?;
         }
         if let Some(width) = self.cfg.projection {
             pooled = self.linear("projection", pooled, width, false, Epilogue::default())?;

@@ -3,7 +3,7 @@
 mod block;
 mod head;
 
-use super::VitConfig;
+use super::{NormAxes, VitConfig};
 use crate::error::{Error, Result};
 use crate::graph::{Dtype, Graph, Precision, TensorId};
 use crate::ops::{Activation, LayerNorm, Linear, Op, PixelSource, Tokens, Unfold};
@@ -115,8 +115,14 @@ impl Forward<'_> {
         let patches = cfg.grid().0 * cfg.grid().1;
         let unfolded = self.graph.activation("patch_embed.unfold", &[batch, patches, cfg.patch_len()]);
         self.graph.push("patch_embed.unfold", Op::Unfold(unfold), operands, unfolded)?;
-        let mut projected =
-            self.linear("patch_embed.proj", unfolded, cfg.embed_dim, cfg.patch_bias, Epilogue::default())?;
+        let mut projected = unfolded;
+        if cfg.patch_norm {
+            projected = self.norm("patch_embed.patch_norm", projected)?;
+        }
+        if cfg.patch_proj {
+            projected =
+                self.linear("patch_embed.proj", projected, cfg.embed_dim, cfg.patch_bias, Epilogue::default())?;
+        }
         if cfg.embed_norm {
             projected = self.norm("patch_embed.norm", projected)?;
         }
@@ -131,18 +137,22 @@ impl Forward<'_> {
         if cfg.pre_norm { self.norm("norm_pre", x) } else { Ok(x) }
     }
 
-    /// Normalises over the last axis.
+    /// Normalises over the last axis, or over all of them.
     fn norm(&mut self, name: &str, x: TensorId) -> Result<TensorId> {
         let shape = self.graph.tensor(x).shape.clone();
-        self.norm_by(name, x, self.last_axis(x)?, &shape)
+        match self.cfg.norm_axes {
+            NormAxes::Channels => self.norm_by(name, x, &[self.last_axis(x)?], &shape),
+            NormAxes::Joint => self.norm_by(name, x, &shape, &shape),
+        }
     }
 
-    /// Normalises groups of `len` values.
-    fn norm_by(&mut self, name: &str, x: TensorId, len: usize, shape: &[usize]) -> Result<TensorId> {
+    /// Normalises groups of as many values as the weight's shape has.
+    fn norm_by(&mut self, name: &str, x: TensorId, weight: &[usize], shape: &[usize]) -> Result<TensorId> {
+        let len = weight.iter().product();
         let groups = self.graph.tensor(x).len() / len;
         let op = LayerNorm { groups, len, eps: self.cfg.norm_eps, rms: self.cfg.rms_norm };
-        let weight = self.graph.weight(&format!("{name}.weight"), &[len]);
-        let bias = self.bias(name, len, !op.rms);
+        let bias = (!op.rms).then(|| self.graph.weight(&format!("{name}.bias"), weight));
+        let weight = self.graph.weight(&format!("{name}.weight"), weight);
         let y = self.graph.activation(name, shape);
         self.graph.push(name, Op::LayerNorm(op), vec![Some(x), Some(weight), bias], y)?;
         Ok(y)

@@ -1,0 +1,100 @@
+//! Unfolded patches times a kernel, a class token, a position table longer than need be, and `nn.TransformerEncoder`.
+//!
+//! `batch_first` says whether the encoder was told that the batch comes first. If it was not, and was given `[B, T, D]` all
+//! the same, it attends across the batch: that is reproduced, and such a model's images depend on each other.
+
+use super::{even_heads, img_size, patch_size, pooling, required, transform};
+use crate::checkpoint::Family;
+use crate::checkpoint::names::Names;
+use crate::checkpoint::positions::{Positions, Resample};
+use crate::checkpoint::recipe::{Part, Recipe};
+use crate::error::Result;
+use crate::model::{Batch, Block, Head, Pooling, VitConfig};
+use crate::ops::Activation;
+
+pub static FAMILY: Family = Family {
+    name: "torch_encoder",
+    detect: |names| names.has("kernel") && names.count("encoder.layers.") > 0,
+    configure,
+    recipe,
+    positions: |_| Positions::on_request(Resample::BicubicAntialias),
+    ignorable: |_, _| false,
+    transform,
+};
+
+fn configure(names: &Names) -> Result<VitConfig> {
+    let kernel = names.shape("kernel").unwrap_or(&[]).to_vec();
+    let num_heads = required(names, "num_heads")?;
+    let embed_dim = kernel.first().copied().unwrap_or(0);
+    even_heads(names, embed_dim, num_heads)?;
+    let mut cfg = super::plain(names, embed_dim, names.count("encoder.layers."), num_heads)?;
+    match kernel[..] {
+        [_, chans, ph, pw] => (cfg.in_chans, cfg.patch_size) = (chans, (ph, pw)),
+        [_, len] => patch_size(names, &mut cfg, len)?,
+        _ => {
+            return Err(names
+                .expect("kernel", 4, FAMILY.name)
+                .err()
+                .unwrap_or_else(|| names.error("kernel is no matrix")));
+        }
+    }
+    cfg.act = names.act_field("act")?.unwrap_or(Activation::Relu);
+    cfg.patch_bias = false;
+    cfg.block = if names.bool_field("norm_first")?.unwrap_or(false) { Block::PreNorm } else { Block::PostNorm };
+    let Some(batch_first) = names.bool_field("batch_first")? else {
+        return Err(names.config_error("`batch_first` must be given: the tensors don't tell it"));
+    };
+    cfg.batch = if batch_first { Batch::Independent } else { Batch::Coupled };
+    cfg.qkv_bias = names.any("self_attn.in_proj_bias");
+    cfg.proj_bias = names.any("self_attn.out_proj.bias");
+    cfg.mlp_bias = names.any("linear2.bias");
+    cfg.mlp_hidden = names.expect("encoder.layers.0.linear1.weight", 2, FAMILY.name)?[0];
+    cfg.final_norm = names.has("encoder.norm.weight") || names.has("encoder.norm.bias");
+    cfg.pool = pooling(names, Pooling::CLASS, 1)?;
+    cfg.head = Head::Linear;
+    cfg.num_classes = names.expect("linear_layer.weight", 2, FAMILY.name)?[0];
+    let table = names.expect("position_embedding_table", 2, FAMILY.name)?[0];
+    // The table is longer than the sequence: only the configuration tells how long that is.
+    let Some((h, w)) = names.pair_field("img_size")? else {
+        return Err(names.config_error("`img_size` must be given: the tensors don't tell it"));
+    };
+    let patches = (h / cfg.patch_size.0.max(1)) * (w / cfg.patch_size.1.max(1));
+    if patches + 1 > table {
+        let reason = format!("`img_size` {h}x{w} has {patches} patches, position_embedding_table has {table} rows");
+        return Err(names.config_error(reason));
+    }
+    img_size(names, &mut cfg, patches)?;
+    Ok(cfg)
+}
+
+fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> Recipe {
+    let (part, kind) = canonical.rsplit_once('.').unwrap_or((canonical, ""));
+    if let Some((i, part)) = part.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) {
+        let own = match part {
+            // nn.MultiheadAttention joins these two with an underscore.
+            "attn.qkv" => "self_attn.in_proj_",
+            "attn.proj" => "self_attn.out_proj.",
+            "mlp.fc1" => "linear1.",
+            "mlp.fc2" => "linear2.",
+            "norm1" => "norm1.",
+            "norm2" => "norm2.",
+            other => other,
+        };
+        return vec![Part::new(format!("encoder.layers.{i}.{own}{kind}"), shape)];
+    }
+    match part {
+        "patch_embed.proj" => {
+            let matrix = names.shape("kernel").is_some_and(|shape| shape.len() == 2);
+            let conv = [cfg.embed_dim, cfg.in_chans, cfg.patch_size.0, cfg.patch_size.1];
+            vec![Part::new("kernel", if matrix { shape } else { &conv })]
+        }
+        "prefix_tokens" => vec![Part::new("cls_token", &[1, 1, cfg.embed_dim])],
+        "pos_embed" => {
+            let rows = names.axis("position_embedding_table", 0).max(shape[0]);
+            vec![Part::new("position_embedding_table", &[rows, cfg.embed_dim]).rows(0, shape[0])]
+        }
+        "norm" => vec![Part::new(format!("encoder.norm.{kind}"), shape)],
+        "head" => vec![Part::new(format!("linear_layer.{kind}"), shape)],
+        _ => vec![Part::new(canonical, shape)],
+    }
+}

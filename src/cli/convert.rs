@@ -1,0 +1,29 @@
+//! `vit-gpu convert`: any model that loads, as safetensors in timm's names with its whole configuration.
+
+use std::path::PathBuf;
+
+use vit_gpu::checkpoint::Storage;
+
+use super::options::{Chatter, ModelOptions};
+use super::{Ended, Outcome};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder for model.safetensors and config.json; it must not have them yet
+    #[arg(long, short, value_name = "DIR")]
+    output: PathBuf,
+    /// source (the narrowest of the source's types that loses nothing), f32, f16 or bf16
+    #[arg(long, default_value = "source", value_name = "TYPE")]
+    dtype: Storage,
+    #[command(flatten)]
+    model: ModelOptions,
+    #[command(flatten)]
+    chatter: Chatter,
+}
+
+pub fn run(args: &Args) -> Ended {
+    let checkpoint = args.model.open()?;
+    checkpoint.save(&args.output, args.dtype)?;
+    args.chatter.say(&format!("{}: {} from {}", args.output.display(), checkpoint.name, checkpoint.family));
+    Ok(Outcome::Done)
+}
