@@ -1,11 +1,12 @@
 //! `vit-gpu info`: family, configuration, layers and parameters of a model.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::io::{self, Write};
 
 use vit_gpu::checkpoint::Checkpoint;
 use vit_gpu::graph::{Graph, Kind, Precision};
 use vit_gpu::model::{Input, Request, Taps, build, weight_specs};
+use vit_gpu::ops::Op;
 
 use super::options::ModelOptions;
 use super::{Ended, Outcome};
@@ -68,31 +69,81 @@ fn summary(out: &mut impl Write, checkpoint: &Checkpoint, graph: &Graph) -> io::
     writeln!(out, "  {:.2} GFLOP an image", graph.cost().flop / 1e9)
 }
 
+/// torchsummary's table: a row per layer, then per parameter that is no layer's weight or bias.
 fn layers(out: &mut impl Write, graph: &Graph) -> io::Result<()> {
-    writeln!(out, "\n{:<28} {:<20} {:>12}", "layer", "output", "parameters")?;
-    let mut counted = BTreeSet::new();
+    writeln!(out, "\n{:<40} {:<20} {:>12}", "Layer (type)", "Output Shape", "Param #")?;
+    let mut counted = HashSet::new();
+    let mut row = |name: String, shape: &[usize], parameters: usize| {
+        // The batch is whatever it is.
+        let dims: Vec<String> = shape.iter().skip(1).map(ToString::to_string).collect();
+        let shape = format!("[{}]", std::iter::once("-1".to_owned()).chain(dims).collect::<Vec<_>>().join(", "));
+        writeln!(out, "{name:<40} {shape:<20} {:>12}", grouped(parameters))
+    };
     for node in &graph.nodes {
-        let parameters: usize = node
-            .inputs
-            .iter()
-            .flatten()
-            .filter(|id| counted.insert(id.index()))
-            .map(|id| graph.tensor(*id))
-            .filter(|tensor| matches!(tensor.kind, Kind::Weight(_)))
-            .map(|tensor| tensor.len())
-            .sum();
-        let shape = format!("{:?}", graph.tensor(node.output).shape);
-        writeln!(out, "{:<28} {shape:<20} {:>12}", node.label, grouped(parameters))?;
+        let weights =
+            node.inputs.iter().flatten().map(|id| graph.tensor(*id)).filter_map(|tensor| match &tensor.kind {
+                Kind::Weight(at) if counted.insert(at.clone()) => Some(tensor),
+                _ => None,
+            });
+        let (own, loose): (Vec<_>, Vec<_>) = weights.partition(|tensor| of_a_layer(&tensor.name));
+        let output = &graph.tensor(node.output).shape;
+        // An MLP works on rows of tokens, whatever image they are of.
+        let shape = if output.len() == 2 && node.label.contains(".mlp.") {
+            [&[1], &output[..]].concat()
+        } else {
+            output.clone()
+        };
+        let parameters = own.iter().map(|tensor| tensor.len()).sum();
+        row(format!("{} ({})", node.label, kind(&node.op)), &shape, parameters)?;
+        for tensor in loose {
+            row(format!("{} (Parameter)", tensor.name), &[&[1], &tensor.shape[..]].concat(), tensor.len())?;
+        }
     }
     Ok(())
 }
 
+/// Whether a weight is a layer's `weight` or `bias`: what torchsummary counts.
+fn of_a_layer(name: &str) -> bool {
+    // Rows of a weight are called `name[first..last]`.
+    let name = name.split('[').next().unwrap_or(name);
+    name.ends_with(".weight") || name.ends_with(".bias")
+}
+
+/// What PyTorch calls an operation.
+fn kind(op: &Op) -> &'static str {
+    match op {
+        Op::Unfold(_) => "Unfold",
+        Op::Linear(_) => "Linear",
+        Op::Tokens(_) => "Concat",
+        Op::LayerNorm(norm) if norm.rms => "RMSNorm",
+        Op::LayerNorm(_) => "LayerNorm",
+        Op::Attention(_) => "Attention",
+        Op::Pool(_) => "Pool",
+        Op::Glu(_) => "GLU",
+        Op::Add(_) => "Add",
+    }
+}
+
 fn totals(out: &mut impl Write, checkpoint: &Checkpoint, graph: &Graph) -> io::Result<()> {
     let specs = weight_specs(&checkpoint.config).map_err(io::Error::other)?;
-    let parameters: usize = specs.iter().map(|spec| spec.shape.iter().product::<usize>()).sum();
+    let len = |shape: &[usize]| shape.iter().product::<usize>();
+    let parameters: usize = specs.iter().map(|spec| len(&spec.shape)).sum();
+    let loose: usize = specs.iter().filter(|spec| !of_a_layer(&spec.name)).map(|spec| len(&spec.shape)).sum();
     let plan = vit_gpu::graph::Plan::new(graph, u64::MAX).map_err(io::Error::other)?;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     writeln!(out, "\n{} parameters, {:.1} MiB in f32", grouped(parameters), mib(4 * parameters as u64))?;
+    if loose > 0 {
+        let of = |name: &str| specs.iter().find(|spec| spec.name == name).map_or(0, |spec| len(&spec.shape));
+        let (prefix, pos) = (of("prefix_tokens"), of("pos_embed"));
+        let counted = grouped(parameters - loose);
+        writeln!(
+            out,
+            "{counted} in layers (what torchsummary counts), {} in prefix tokens, {} in positions, {} in other parameters",
+            grouped(prefix),
+            grouped(pos),
+            grouped(loose - prefix - pos)
+        )?;
+    }
     writeln!(out, "{:.1} MiB of activations an image", mib(plan.peak_bytes()))
 }
 

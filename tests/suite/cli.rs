@@ -263,7 +263,10 @@ fn models_run_at_other_image_sizes() {
 fn info_counts_what_pytorch_counts() {
     let text = stdout(&run(&["info", "random:vit_base_patch16_224"]));
     assert!(text.contains("86,567,656 parameters"), "{text}");
-    assert!(text.contains("blocks.11.mlp.fc2"), "{text}");
+    assert!(text.contains("blocks.11.mlp.fc2 (Linear)"), "{text}");
+    // What torchsummary prints of this model, and what it leaves out.
+    assert!(text.contains("86,415,592 in layers"), "{text}");
+    assert!(text.contains("768 in prefix tokens, 151,296 in positions, 0 in other"), "{text}");
     let text = stdout(&run(&["info", goldens().join("models/hf_vit").to_str().unwrap()]));
     assert!(text.contains("huggingface-vit layout") && text.contains("3 heads of 12"), "{text}");
 }
