@@ -43,7 +43,8 @@ pub fn fit(family: &Family, cfg: &VitConfig, names: &Names) -> Result<(Recipes, 
     }
     let (ignored, unused): (Vec<_>, Vec<_>) = names
         .iter()
-        .filter(|name| !used.contains(*name))
+        // lucidrains' ViTs that average keep a class token of no rows.
+        .filter(|name| !used.contains(*name) && names.shape(name).is_none_or(|shape| !shape.contains(&0)))
         .map(str::to_owned)
         .partition(|name| (family.ignorable)(name, cfg));
     if unused.is_empty() {

@@ -1,18 +1,20 @@
 //! Fused attention: per head and block of queries, keys and values stream past in blocks with an online softmax
 //! (Milakov and Gimelshein 2018; Dao et al. 2022), so that no score matrix is ever stored.
 
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::math::{exp, vectorized};
+use super::math::{exp, sum_by};
 use crate::ops::{Attention, Data, Operands, Strides};
 
-/// Queries of one task.
-const Q_BLOCK: usize = 64;
-/// Keys of one step.
+/// Queries of one task, a multiple of `ROWS`.
+const Q_BLOCK: usize = 66;
+/// Keys of one step, a multiple of `WIDEST`.
 const KV_BLOCK: usize = 64;
-/// Rows and columns of the register tile.
-const ROWS: usize = 4;
-const COLS: usize = 16;
+/// Rows of the register tile; it is two vectors wide, at most `WIDEST`.
+const ROWS: usize = 6;
+const WIDEST: usize = 32;
+const _: () = assert!(KV_BLOCK.is_multiple_of(WIDEST) && Q_BLOCK.is_multiple_of(ROWS));
 
 pub fn run(op: &Attention, operands: &Operands<'_>, out: &mut [f32]) {
     let [q, k, v] = [0, 1, 2].map(|i| operands[i].map_or(&[][..], Data::f32));
@@ -24,10 +26,7 @@ pub fn run(op: &Attention, operands: &Operands<'_>, out: &mut [f32]) {
         let at = |s: Strides| s.offset + s.outer * outer + head * d;
         head_out.par_chunks_mut(Q_BLOCK * d).enumerate().for_each(|(block, out)| {
             let queries = &q[at(op.q) + block * Q_BLOCK * op.q.seq..];
-            vectorized(
-                #[inline(always)]
-                || query_block(op, queries, &k[at(op.k)..], &v[at(op.v)..], out),
-            );
+            pulp::Arch::new().dispatch(Block { op, q: queries, k: &k[at(op.k)..], v: &v[at(op.v)..], out });
         });
     });
     for (which, head_out) in heads.chunks_exact(op.q_len * d).enumerate() {
@@ -39,74 +38,108 @@ pub fn run(op: &Attention, operands: &Operands<'_>, out: &mut [f32]) {
 }
 
 /// One block of queries against all keys; `out` is `[rows, d]`.
-#[inline(always)]
-fn query_block(op: &Attention, q: &[f32], k: &[f32], v: &[f32], out: &mut [f32]) {
-    let d = op.head_dim;
-    let width = d.next_multiple_of(COLS);
-    let rows = out.len() / d;
-    let padded_rows = rows.next_multiple_of(ROWS);
-    let mut queries = vec![0.0f32; padded_rows * d];
-    for (i, row) in queries.chunks_exact_mut(d).enumerate().take(rows) {
-        row.iter_mut().zip(&q[i * op.q.seq..]).for_each(|(y, q)| *y = q * op.scale);
-    }
-    let mut keys = vec![0.0f32; d * KV_BLOCK];
-    let mut values = vec![0.0f32; KV_BLOCK * width];
-    let mut scores = vec![0.0f32; padded_rows * KV_BLOCK];
-    let mut sums = vec![0.0f32; padded_rows * width];
-    let mut max = vec![f32::MIN; padded_rows];
-    let mut norm = vec![0.0f32; padded_rows];
+struct Block<'a> {
+    op: &'a Attention,
+    q: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    out: &'a mut [f32],
+}
 
-    for first in (0..op.kv_len).step_by(KV_BLOCK) {
-        let count = KV_BLOCK.min(op.kv_len - first);
-        for j in 0..count {
-            let key = &k[(first + j) * op.k.seq..][..d];
-            key.iter().enumerate().for_each(|(e, x)| keys[e * KV_BLOCK + j] = *x);
-            values[j * width..][..d].copy_from_slice(&v[(first + j) * op.v.seq..][..d]);
+impl WithSimd for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Block { op, q, k, v, out } = self;
+        let d = op.head_dim;
+        let cols = 2 * S::F32_LANES;
+        let width = d.next_multiple_of(cols);
+        let rows = out.len() / d;
+        let padded_rows = rows.next_multiple_of(ROWS);
+        let mut queries = vec![0.0f32; padded_rows * d];
+        for (i, row) in queries.chunks_exact_mut(d).enumerate().take(rows) {
+            row.iter_mut().zip(&q[i * op.q.seq..]).for_each(|(y, q)| *y = q * op.scale);
         }
-        for i in (0..padded_rows).step_by(ROWS) {
-            for j in (0..count).step_by(COLS) {
-                let tile = &mut scores[i * KV_BLOCK + j..];
-                multiply_tile(&queries[i * d..], d, &keys[j..], KV_BLOCK, d, tile, KV_BLOCK, false);
+        let mut keys = vec![0.0f32; d * KV_BLOCK];
+        let mut values = vec![0.0f32; KV_BLOCK * width];
+        let mut scores = vec![0.0f32; padded_rows * KV_BLOCK];
+        let mut sums = vec![0.0f32; padded_rows * width];
+        let mut max = vec![f32::MIN; padded_rows];
+        let mut norm = vec![0.0f32; padded_rows];
+
+        for first in (0..op.kv_len).step_by(KV_BLOCK) {
+            let count = KV_BLOCK.min(op.kv_len - first);
+            for j in 0..count {
+                let key = &k[(first + j) * op.k.seq..][..d];
+                key.iter().enumerate().for_each(|(e, x)| keys[e * KV_BLOCK + j] = *x);
+                values[j * width..][..d].copy_from_slice(&v[(first + j) * op.v.seq..][..d]);
+            }
+            for i in (0..padded_rows).step_by(ROWS) {
+                for j in (0..count).step_by(cols) {
+                    let tile = &mut scores[i * KV_BLOCK + j..];
+                    multiply::<S, false>(simd, (&queries[i * d..], d), (&keys[j..], KV_BLOCK), d, (tile, KV_BLOCK));
+                }
+            }
+            for i in 0..padded_rows {
+                let row = &mut scores[i * KV_BLOCK..][..count];
+                let new_max = max_of(row).max(max[i]);
+                let shrink = exp(max[i] - new_max);
+                max[i] = new_max;
+                row.iter_mut().for_each(|s| *s = exp(*s - new_max));
+                norm[i] = norm[i] * shrink + sum_by(row, |p| p);
+                sums[i * width..][..width].iter_mut().for_each(|y| *y *= shrink);
+            }
+            for i in (0..padded_rows).step_by(ROWS) {
+                for e in (0..width).step_by(cols) {
+                    let tile = &mut sums[i * width + e..];
+                    let (probabilities, values) = ((&scores[i * KV_BLOCK..], KV_BLOCK), (&values[e..], width));
+                    multiply::<S, true>(simd, probabilities, values, count, (tile, width));
+                }
             }
         }
-        for i in 0..padded_rows {
-            let row = &mut scores[i * KV_BLOCK..][..count];
-            let block_max = row.iter().copied().fold(f32::MIN, f32::max);
-            let new_max = max[i].max(block_max);
-            let shrink = exp(max[i] - new_max);
-            max[i] = new_max;
-            row.iter_mut().for_each(|s| *s = exp(*s - new_max));
-            norm[i] = norm[i] * shrink + super::math::sum_by(row, |p| p);
-            sums[i * width..][..width].iter_mut().for_each(|y| *y *= shrink);
+        for (i, row) in out.chunks_exact_mut(d).enumerate() {
+            let scale = op.post_scale / norm[i];
+            row.iter_mut().zip(&sums[i * width..]).for_each(|(y, s)| *y = s * scale);
         }
-        for i in (0..padded_rows).step_by(ROWS) {
-            for e in (0..width).step_by(COLS) {
-                let tile = &mut sums[i * width + e..];
-                multiply_tile(&scores[i * KV_BLOCK..], KV_BLOCK, &values[e..], width, count, tile, width, true);
-            }
-        }
-    }
-    for (i, row) in out.chunks_exact_mut(d).enumerate() {
-        let scale = op.post_scale / norm[i];
-        row.iter_mut().zip(&sums[i * width..]).for_each(|(y, s)| *y = s * scale);
     }
 }
 
-/// `c[4, 16] (+)= a[4, k]·b[k, 16]`, each with its row stride.
+/// The largest value, by 16 running ones so that it vectorises.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "three matrices with their strides")]
-fn multiply_tile(a: &[f32], lda: usize, b: &[f32], ldb: usize, k: usize, c: &mut [f32], ldc: usize, add: bool) {
-    let mut acc = [[0.0f32; COLS]; ROWS];
+fn max_of(values: &[f32]) -> f32 {
+    let mut lanes = [f32::MIN; 16];
+    let (chunks, rest) = values.as_chunks::<16>();
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, v)| *lane = if *v > *lane { *v } else { *lane });
+    }
+    lanes.iter().chain(rest).copied().fold(f32::MIN, f32::max)
+}
+
+/// `c[ROWS, two vectors] (+)= a[ROWS, k]·b[k, two vectors]`, each with its row stride.
+#[inline(always)]
+fn multiply<S: Simd, const ADD: bool>(
+    simd: S,
+    (a, lda): (&[f32], usize),
+    (b, ldb): (&[f32], usize),
+    k: usize,
+    (c, ldc): (&mut [f32], usize),
+) {
+    let cols = 2 * S::F32_LANES;
+    let rows: [&[f32]; ROWS] = std::array::from_fn(|i| &a[i * lda..][..k]);
+    let mut acc = [[simd.splat_f32s(0.0); 2]; ROWS];
     for p in 0..k {
-        let Some(row) = b[p * ldb..].first_chunk::<COLS>() else { break };
-        for (i, acc) in acc.iter_mut().enumerate() {
-            let x = a[i * lda + p];
-            acc.iter_mut().zip(row).for_each(|(sum, y)| *sum += x * y);
+        let (row, _) = S::as_simd_f32s(&b[p * ldb..][..cols]);
+        for (acc, x) in acc.iter_mut().zip(&rows) {
+            let x = simd.splat_f32s(x[p]);
+            acc[0] = simd.mul_add_e_f32s(x, row[0], acc[0]);
+            acc[1] = simd.mul_add_e_f32s(x, row[1], acc[1]);
         }
     }
     for (i, acc) in acc.iter().enumerate() {
-        for (y, sum) in c[i * ldc..][..COLS].iter_mut().zip(acc) {
-            *y = if add { *y + sum } else { *sum };
+        let (c, _) = S::as_mut_simd_f32s(&mut c[i * ldc..][..cols]);
+        for (c, sum) in c.iter_mut().zip(acc) {
+            *c = if ADD { simd.add_f32s(*c, *sum) } else { *sum };
         }
     }
 }

@@ -1,75 +1,182 @@
-//! Linear layers: the product by the `gemm` crate, then the epilogue over the rows.
+//! Linear layers: packed weights, register tiles of fused multiply-adds, the epilogue while a tile is in cache.
+//!
+//! Written here because the kept crates are slower with such few rows, which packing weights at every call costs most:
+//! docs/performance.md has the measurements (`gemm`, `rten-gemm`).
 
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::math::{exp, vectorized};
+use super::math::exp;
+use super::pack::{Packed, Rows, pack_rows, tiles};
 use crate::ops::{Activation, Data, Linear, Operands};
 
-pub fn run(op: &Linear, operands: &Operands<'_>, out: &mut [f32]) {
+/// Bytes of packed rows that one task works on, so that they stay in a core's own cache.
+const TASK_BYTES: usize = 512 << 10;
+/// Tasks per thread: enough that none waits long for the last.
+const TASKS: usize = 4;
+
+/// `operands` are those of [`Linear`], the weight as it lies or `packed` already.
+pub fn run(op: &Linear, operands: &Operands<'_>, packed: Option<&Packed>, scratch: &mut Vec<f32>, out: &mut [f32]) {
     let [x, w, bias, gamma, residual] = [0, 1, 2, 3, 4].map(|i| operands[i].map_or(&[][..], Data::f32));
     if op.m == 0 || op.n == 0 {
         return;
     }
-    let out = &mut out[op.y_row * op.ld..(op.y_row + op.m) * op.ld];
-    product(op, &x[op.x_row * op.k..], w, &mut out[op.y_col..]);
-    if op.act == Activation::None && !op.bias && !op.gamma && !op.residual {
-        return;
-    }
-    let residual = if op.residual { &residual[op.y_row * op.ld..] } else { &[] };
-    out.par_chunks_mut(op.ld).enumerate().for_each(|(i, row)| {
-        let row = &mut row[op.y_col..op.y_col + op.n];
-        let residual = op.residual.then(|| &residual[i * op.ld + op.y_col..][..op.n]);
-        vectorized(
-            #[inline(always)]
-            || {
-                if op.bias {
-                    row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-                }
-                // A match outside the loop, so that each function's loop vectorises.
-                match op.act {
-                    Activation::None => {}
-                    Activation::Gelu => row.iter_mut().for_each(|y| *y = Activation::Gelu.apply_with(*y, exp)),
-                    act => row.iter_mut().for_each(|y| *y = act.apply_with(*y, exp)),
-                }
-                if op.gamma {
-                    row.iter_mut().zip(gamma).for_each(|(y, g)| *y *= g);
-                }
-                if let Some(residual) = residual {
-                    row.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
-                }
-            },
-        );
-    });
+    let fresh;
+    let packed = match packed {
+        Some(packed) => packed,
+        None => {
+            fresh = Packed::new(w, op.n, op.k);
+            &fresh
+        }
+    };
+    let tiles = tiles(op.m, packed.shape.rows);
+    pack_rows(&x[op.x_row * op.k..], op.k, &tiles, scratch);
+    let first = op.y_row * op.ld;
+    let residual = if op.residual { &residual[first..] } else { &[] };
+    let product = Product { op, x: scratch, packed, bias, gamma, residual };
+    let rows = out[first..].chunks_mut(op.ld).take(op.m).map(|row| &mut row[op.y_col..op.y_col + op.n]).collect();
+    split(&product, &tiles, rows).into_par_iter().for_each(|task| task.run(&product));
 }
 
-/// `out[i·ld + j] = Σ x[i·k + p]·w[j·k + p]`.
-fn product(op: &Linear, x: &[f32], w: &[f32], out: &mut [f32]) {
-    let Linear { m, n, k, ld, .. } = *op;
-    assert!(x.len() >= m * k && w.len() >= n * k && out.len() >= (m - 1) * ld + n && n <= ld);
-    // SAFETY: the three slices cover every element the strides reach, as asserted; `out` is borrowed mutably, so it
-    // overlaps neither operand; f32 is one of gemm's types, and `read_dst` is false, so `out` is only written.
-    #[expect(unsafe_code, reason = "the gemm crate's only entry point takes pointers and strides")]
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            ld as isize,
-            false,
-            x.as_ptr(),
-            1,
-            k as isize,
-            w.as_ptr(),
-            k as isize,
-            1,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::Rayon(0),
-        );
+/// A product and what follows it.
+struct Product<'a> {
+    op: &'a Linear,
+    /// Packed rows.
+    x: &'a [f32],
+    packed: &'a Packed,
+    bias: &'a [f32],
+    gamma: &'a [f32],
+    /// From the first row written on.
+    residual: &'a [f32],
+}
+
+/// Some tiles of rows by some columns of the output.
+struct Task<'t, 'o> {
+    tiles: &'t [Rows],
+    /// First column, a multiple of the panel's.
+    col: usize,
+    /// The columns of each row, from the first tile's first row on.
+    out: Vec<&'o mut [f32]>,
+}
+
+/// Cuts the output so that a task's rows fit a core's cache and there are a few tasks for each thread.
+fn split<'t, 'o>(product: &Product<'_>, tiles: &'t [Rows], mut rows: Vec<&'o mut [f32]>) -> Vec<Task<'t, 'o>> {
+    let Linear { n, k, .. } = *product.op;
+    let width = product.packed.shape.cols;
+    let panels = n.div_ceil(width);
+    let fitting = (TASK_BYTES / (4 * k.max(1) * product.packed.shape.rows)).max(1);
+    let down = tiles.len().div_ceil(fitting);
+    let across = (TASKS * rayon::current_num_threads()).div_ceil(down).clamp(1, panels);
+    let mut tasks = Vec::with_capacity(down * across);
+    for i in 0..down {
+        let tiles = &tiles[i * tiles.len() / down..(i + 1) * tiles.len() / down];
+        let count: usize = tiles.iter().map(|(_, rows)| rows).sum();
+        let mut rest: Vec<&mut [f32]> = rows.drain(..count).collect();
+        for j in 0..across {
+            let (from, to) = (j * panels / across * width, ((j + 1) * panels / across * width).min(n));
+            let (out, after) = rest.into_iter().map(|row| row.split_at_mut(to - from)).unzip();
+            rest = after;
+            tasks.push(Task { tiles, col: from, out });
+        }
     }
+    tasks
+}
+
+impl Task<'_, '_> {
+    fn run(mut self, product: &Product<'_>) {
+        let arch = pulp::Arch::new();
+        let first = self.tiles[0].0;
+        let cols = self.out[0].len();
+        let width = product.packed.shape.cols;
+        for from in (0..cols).step_by(width) {
+            let col = self.col + from;
+            let panel = product.packed.panel(col / width);
+            for &(row, rows) in self.tiles {
+                let out = &mut self.out[row - first..row - first + rows];
+                arch.dispatch(Tile { product, panel, row, col, from, out });
+            }
+        }
+    }
+}
+
+/// One register tile.
+struct Tile<'a, 'o> {
+    product: &'a Product<'a>,
+    panel: &'a [f32],
+    row: usize,
+    col: usize,
+    /// First column within the rows of `out`.
+    from: usize,
+    out: &'a mut [&'o mut [f32]],
+}
+
+/// Room for the widest tile there is.
+const MOST: usize = 14 * 32;
+
+impl WithSimd for Tile<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let rows = self.out.len();
+        let x = &self.product.x[self.row * self.product.op.k..][..rows * self.product.op.k];
+        let mut sums = [0.0f32; MOST];
+        macro_rules! tile {
+            ($($rows:literal)*) => {
+                match rows {
+                    $($rows => multiply::<S, $rows>(simd, x, self.panel, &mut sums),)*
+                    _ => unreachable!("a tile of {rows} rows"),
+                }
+            };
+        }
+        tile!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+        self.store(&sums, 2 * S::F32_LANES);
+    }
+}
+
+impl Tile<'_, '_> {
+    /// Bias, activation, layer scale and residual, while the tile is at hand.
+    #[inline(always)]
+    fn store(self, sums: &[f32], width: usize) {
+        let Product { op, bias, gamma, residual, .. } = self.product;
+        for (i, out) in self.out.iter_mut().enumerate() {
+            let from = self.from;
+            let cols = width.min(out.len() - from);
+            let out = &mut out[from..from + cols];
+            out.copy_from_slice(&sums[i * width..][..cols]);
+            if op.bias {
+                out.iter_mut().zip(&bias[self.col..]).for_each(|(y, b)| *y += b);
+            }
+            // A match outside the loop, so that each function's loop vectorises.
+            match op.act {
+                Activation::None => {}
+                Activation::Gelu => out.iter_mut().for_each(|y| *y = Activation::Gelu.apply_with(*y, exp)),
+                act => out.iter_mut().for_each(|y| *y = act.apply_with(*y, exp)),
+            }
+            if op.gamma {
+                out.iter_mut().zip(&gamma[self.col..]).for_each(|(y, g)| *y *= g);
+            }
+            if op.residual {
+                let residual = &residual[(self.row + i) * op.ld + op.y_col + self.col..];
+                out.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
+            }
+        }
+    }
+}
+
+/// `sums[ROWS][two vectors] = Σ x[k][ROWS]·panel[k][two vectors]`: each sum in order of k, whatever the tile, so that results
+/// do not depend on how work is cut.
+#[inline(always)]
+fn multiply<S: Simd, const ROWS: usize>(simd: S, x: &[f32], panel: &[f32], sums: &mut [f32]) {
+    let (panel, _) = S::as_simd_f32s(panel);
+    let mut acc = [[simd.splat_f32s(0.0); 2]; ROWS];
+    for (x, w) in x.as_chunks::<ROWS>().0.iter().zip(panel.as_chunks::<2>().0) {
+        for (acc, x) in acc.iter_mut().zip(x) {
+            let x = simd.splat_f32s(*x);
+            acc[0] = simd.mul_add_e_f32s(x, w[0], acc[0]);
+            acc[1] = simd.mul_add_e_f32s(x, w[1], acc[1]);
+        }
+    }
+    let (sums, _) = S::as_mut_simd_f32s(sums);
+    sums.as_chunks_mut::<2>().0.iter_mut().zip(acc).for_each(|(sum, acc)| *sum = acc);
 }

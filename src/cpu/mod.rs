@@ -5,22 +5,39 @@ mod glu;
 mod layer_norm;
 mod linear;
 mod math;
+mod pack;
 mod peak;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use pack::Packed;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Kind, Node, Plan, TensorId, WeightRef};
 use crate::model::WeightLoader;
 use crate::ops::{Data, Op, Operands};
 
+/// A weight as it is used.
+enum Stored {
+    Plain(Box<[f32]>),
+    /// A linear layer's matrix.
+    Packed(Packed),
+}
+
+/// What runs write: activation slots, and room for a product's packed rows.
+#[derive(Default)]
+struct Memory {
+    slots: Vec<Vec<f32>>,
+    scratch: Vec<f32>,
+}
+
 /// Weights, activations and threads of one model on the processor.
 pub struct CpuExecutor {
     loader: Arc<dyn WeightLoader>,
-    weights: RwLock<HashMap<WeightRef, Box<[f32]>>>,
-    /// Activation slots, kept between runs; a run holds them, others wait.
-    slots: Mutex<Vec<Vec<f32>>>,
+    weights: RwLock<HashMap<WeightRef, Stored>>,
+    /// Kept between runs; a run holds it, others wait.
+    memory: Mutex<Memory>,
     threads: rayon::ThreadPool,
 }
 
@@ -34,7 +51,7 @@ impl CpuExecutor {
             .num_threads(threads)
             .build()
             .map_err(|error| Error::Device { adapter: "cpu".into(), reason: error.to_string() })?;
-        Ok(CpuExecutor { loader, weights: RwLock::default(), slots: Mutex::default(), threads })
+        Ok(CpuExecutor { loader, weights: RwLock::default(), memory: Mutex::default(), threads })
     }
 
     /// Worker threads.
@@ -53,11 +70,24 @@ impl CpuExecutor {
             return Ok(());
         }
         let mut weights = self.weights.write().unwrap_or_else(PoisonError::into_inner);
-        for (at, tensor) in graph.weights() {
+        let matrices: HashSet<TensorId> = graph
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.op, Op::Linear(_)))
+            .filter_map(|node| node.inputs[1])
+            .collect();
+        for (id, at) in graph.weight_ids() {
             if !weights.contains_key(at) {
+                let tensor = graph.tensor(id);
                 let mut values = vec![0.0; tensor.len()].into_boxed_slice();
                 self.loader.load(&at.name, at.rows.map_or(0, |(first, _)| first), &mut values)?;
-                weights.insert(at.clone(), values);
+                let stored = match tensor.shape[..] {
+                    [n, k] if matrices.contains(&id) => {
+                        Stored::Packed(self.threads.install(|| Packed::new(&values, n, k)))
+                    }
+                    _ => Stored::Plain(values),
+                };
+                weights.insert(at.clone(), stored);
             }
         }
         Ok(())
@@ -70,8 +100,8 @@ impl CpuExecutor {
     pub fn run(&self, graph: &Graph, plan: &Plan, inputs: &[(&str, Data<'_>)]) -> Result<Vec<Vec<f32>>> {
         self.load_weights(graph)?;
         let weights = self.weights.read().unwrap_or_else(PoisonError::into_inner);
-        let mut lease = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let slots: &mut Vec<Vec<f32>> = &mut lease;
+        let mut lease = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let Memory { slots, scratch } = &mut *lease;
         for (i, bytes) in plan.slots().iter().enumerate() {
             if slots.len() <= i {
                 slots.push(Vec::new());
@@ -82,7 +112,7 @@ impl CpuExecutor {
             }
         }
         let values = Values { graph, plan, inputs, weights: &weights };
-        self.threads.install(|| graph.nodes.iter().try_for_each(|node| run_node(node, &values, slots)))?;
+        self.threads.install(|| graph.nodes.iter().try_for_each(|node| run_node(node, &values, slots, scratch)))?;
         graph.outputs.iter().map(|(_, id)| values.get(*id, slots).map(|data| data.f32().to_vec())).collect()
     }
 }
@@ -92,29 +122,43 @@ struct Values<'a> {
     graph: &'a Graph,
     plan: &'a Plan,
     inputs: &'a [(&'a str, Data<'a>)],
-    weights: &'a HashMap<WeightRef, Box<[f32]>>,
+    weights: &'a HashMap<WeightRef, Stored>,
 }
 
 impl<'a> Values<'a> {
+    fn packed(&self, id: TensorId) -> Option<&'a Packed> {
+        match &self.graph.tensor(id).kind {
+            Kind::Weight(at) => match self.weights.get(at)? {
+                Stored::Packed(packed) => Some(packed),
+                Stored::Plain(_) => None,
+            },
+            _ => None,
+        }
+    }
+
     fn get(&self, id: TensorId, slots: &'a [Vec<f32>]) -> Result<Data<'a>> {
         let tensor = self.graph.tensor(id);
         let found = match &tensor.kind {
             Kind::Input => self.inputs.iter().find(|(name, _)| *name == tensor.name).map(|(_, data)| *data),
-            Kind::Weight(at) => self.weights.get(at).map(|values| Data::F32(values)),
+            Kind::Weight(at) => self.weights.get(at).map(|stored| match stored {
+                Stored::Plain(values) => Data::F32(values),
+                Stored::Packed(packed) => Data::F32(&packed.values),
+            }),
             Kind::Activation => self.plan.slot(id).map(|slot| Data::F32(&slots[slot][..tensor.len()])),
         };
         found.ok_or_else(|| Error::shape(&tensor.name, "was not given"))
     }
 }
 
-fn run_node(node: &Node, values: &Values<'_>, slots: &mut [Vec<f32>]) -> Result<()> {
+fn run_node(node: &Node, values: &Values<'_>, slots: &mut [Vec<f32>], scratch: &mut Vec<f32>) -> Result<()> {
     let slot = values.plan.slot(node.output).ok_or_else(|| Error::shape(&node.label, "has no slot"))?;
     // The output's slot holds none of the operands, so it can be taken out while they are borrowed.
     let mut out = std::mem::take(&mut slots[slot]);
     let operands: Result<Vec<_>> =
         node.inputs.iter().map(|id| id.map(|id| values.get(id, slots)).transpose()).collect();
     let len = values.graph.tensor(node.output).len();
-    let done = operands.and_then(|operands| run_op(&node.op, &operands, &mut out[..len]));
+    let packed = node.inputs.get(1).copied().flatten().and_then(|id| values.packed(id));
+    let done = operands.and_then(|operands| run_with(&node.op, &operands, packed, scratch, &mut out[..len]));
     slots[slot] = out;
     done
 }
@@ -124,10 +168,21 @@ fn run_node(node: &Node, values: &Values<'_>, slots: &mut [Vec<f32>]) -> Result<
 /// # Errors
 /// [`Error::Shape`] where an operand or the output is too short.
 pub fn run_op(op: &Op, operands: &Operands<'_>, out: &mut [f32]) -> Result<()> {
+    run_with(op, operands, None, &mut Vec::new(), out)
+}
+
+/// The same with a weight that is packed already and room that is kept.
+fn run_with(
+    op: &Op,
+    operands: &Operands<'_>,
+    packed: Option<&Packed>,
+    scratch: &mut Vec<f32>,
+    out: &mut [f32],
+) -> Result<()> {
     let lens: Vec<_> = operands.iter().map(|data| data.map(Data::len)).collect();
     op.check(&lens, out.len())?;
     match op {
-        Op::Linear(op) => linear::run(op, operands, out),
+        Op::Linear(op) => linear::run(op, operands, packed, scratch, out),
         Op::Attention(op) => attention::run(op, operands, out),
         Op::LayerNorm(op) => layer_norm::run(op, operands, out),
         Op::Glu(op) => glu::run(op, operands, out),

@@ -241,6 +241,14 @@ impl Graph {
         })
     }
 
+    /// The same with their ids.
+    pub fn weight_ids(&self) -> impl Iterator<Item = (TensorId, &WeightRef)> {
+        self.tensors.iter().enumerate().filter_map(|(i, tensor)| match &tensor.kind {
+            Kind::Weight(at) => Some((TensorId(i), at)),
+            _ => None,
+        })
+    }
+
     /// FLOP and bytes of one run.
     #[must_use]
     pub fn cost(&self) -> Cost {

@@ -1,4 +1,5 @@
-"""Writes the golden files that the tests compare with, from PyTorch, timm, transformers, torchvision, open_clip and Pillow.
+"""Writes the golden files that the tests compare with, from PyTorch, timm, transformers, torchvision, open_clip,
+vit-pytorch and Pillow.
 
     pip install -r tests/goldens/requirements.txt
     python tests/goldens/generate.py
@@ -14,9 +15,11 @@ import huggingface_models
 import huggingface_more
 import images
 import jax_models
+import lucidrains_models
 import meta_models
 import open_clip_models
 import positions
+import teaching_models
 import timm_models
 import timm_variants
 import torchvision_models
@@ -30,7 +33,7 @@ if __name__ == "__main__":
             shutil.rmtree(folder)
     for module in (
         timm_models, timm_variants, huggingface_models, huggingface_more, torchvision_models, torchvision_more,
-        meta_models, open_clip_models, jax_models, positions,
+        meta_models, open_clip_models, jax_models, lucidrains_models, teaching_models, positions,
     ):
         module.write_all()
     timm_models.full_size()

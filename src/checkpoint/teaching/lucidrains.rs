@@ -29,7 +29,9 @@ pub static FAMILY: Family = Family {
 
 /// `SimpleViT`, whose positions are computed and whose mean has no class token.
 fn is_simple(names: &Names) -> bool {
-    names.any("linear_head.weight") || names.any("linear_head.1.weight")
+    ["linear_head.weight", "linear_head.bias", "linear_head.1.weight", "linear_head.1.bias"]
+        .iter()
+        .any(|name| names.any(name))
 }
 
 /// How an era names what is in `transformer.layers.i`.
@@ -56,7 +58,9 @@ impl Names4 {
         };
         if old {
             let out = out("0.fn.fn.to_out.0", "0.fn.fn.to_out");
-            let (norm2, fc1, fc2) = ("1.fn.norm", "1.fn.fn.net.0", "1.fn.fn.net.3");
+            // Dropout came between in 0.2.1.
+            let fc2 = if names.any(".1.fn.fn.net.3.weight") { "1.fn.fn.net.3" } else { "1.fn.fn.net.2" };
+            let (norm2, fc1) = ("1.fn.norm", "1.fn.fn.net.0");
             return Names4 { norm1: "0.fn.norm", qkv: "0.fn.fn.to_qkv", out, norm2, fc1, fc2 };
         }
         if middle {
@@ -83,10 +87,33 @@ fn before(version: &str, wanted: [u32; 3]) -> Option<bool> {
     Some(found < wanted)
 }
 
-/// The last layer of the head.
-fn head(names: &Names) -> Option<&'static str> {
-    let all = ["mlp_head.4", "mlp_head.3", "mlp_head.1", "mlp_head", "linear_head.1", "linear_head"];
-    all.into_iter().find(|name| names.has(&format!("{name}.weight")))
+/// The layers of the head in order: up to a norm, a hidden layer and the last.
+struct HeadNames {
+    norm: Option<String>,
+    hidden: Option<String>,
+    last: Option<String>,
+}
+
+impl HeadNames {
+    /// Up to 0.1 `Linear, GELU, Linear`; up to 0.2 with a norm before; then `LayerNorm, Linear`; since 1.4 `Linear` alone.
+    fn of(names: &Names) -> HeadNames {
+        let base = if is_simple(names) { "linear_head" } else { "mlp_head" };
+        let mut found = HeadNames { norm: None, hidden: None, last: None };
+        let modules = std::iter::once(base.to_owned()).chain((0..8).map(|i| format!("{base}.{i}")));
+        for module in modules {
+            match names.shape(&format!("{module}.weight")).map(<[usize]>::len) {
+                Some(1) => found.norm = Some(module),
+                Some(_) => found.hidden = found.last.replace(module),
+                // A norm or a layer whose weight is gone is told by name.
+                None if names.has(&format!("{module}.bias")) => match module.ends_with(".0") {
+                    true => found.norm = Some(module),
+                    false => found.hidden = found.last.replace(module),
+                },
+                None => {}
+            }
+        }
+        found
+    }
 }
 
 fn configure(names: &Names) -> Result<VitConfig> {
@@ -116,17 +143,16 @@ fn configure(names: &Names) -> Result<VitConfig> {
     cfg.proj_bias = own.out.is_some_and(|out| names.any(&format!("{out}.bias")));
     cfg.mlp_hidden = names.expect(&at(own.fc1), 2, FAMILY.name)?[0];
     cfg.final_norm = names.has("transformer.norm.weight") || names.has("transformer.norm.bias");
-    cfg.fc_norm = ["mlp_head.0", "linear_head.0"]
-        .iter()
-        .any(|norm| names.any(&format!("{norm}.weight")) || names.any(&format!("{norm}.bias")));
-    let head_name = head(names);
-    if matches!(head_name, Some("mlp_head.3" | "mlp_head.4")) {
-        // LayerNorm, Linear, GELU, Linear.
-        cfg.pre_logits = Some(names.expect("mlp_head.1.weight", 2, FAMILY.name)?[0]);
+    let head = HeadNames::of(names);
+    cfg.fc_norm = head.norm.is_some();
+    if let Some(hidden) = &head.hidden {
+        cfg.pre_logits = Some(names.expect(&format!("{hidden}.weight"), 2, FAMILY.name)?[0]);
         cfg.pre_logits_act = Activation::Gelu;
     }
-    cfg.num_classes = head_name.map_or(0, |head| names.axis(&format!("{head}.weight"), 0));
-    cfg.head = if cfg.num_classes > 0 { Head::Linear } else { Head::None };
+    (cfg.head, cfg.num_classes) = match &head.last {
+        Some(last) => (Head::Linear, names.expect(&format!("{last}.weight"), 2, FAMILY.name)?[0]),
+        None => (Head::None, 0),
+    };
 
     let cls = names.shape("cls_token").map_or(0, |shape| shape.iter().product::<usize>() / embed_dim.max(1));
     cfg.class_token = cls > 0;
@@ -218,10 +244,15 @@ fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> R
         }
         "pos_embed" => vec![Part::new("pos_embedding", &[1, shape[0], d])],
         "norm" => vec![Part::new(format!("transformer.norm.{kind}"), shape)],
-        "fc_norm" if is_simple(names) => vec![Part::new(format!("linear_head.0.{kind}"), shape)],
-        "fc_norm" => vec![Part::new(format!("mlp_head.0.{kind}"), shape)],
-        "pre_logits.fc" => vec![Part::new(format!("mlp_head.1.{kind}"), shape)],
-        "head" => vec![Part::new(format!("{}.{kind}", head(names).unwrap_or("mlp_head")), shape)],
+        "fc_norm" | "pre_logits.fc" | "head" => {
+            let head = HeadNames::of(names);
+            let own = match part {
+                "fc_norm" => head.norm,
+                "head" => head.last,
+                _ => head.hidden,
+            };
+            vec![Part::new(format!("{}.{kind}", own.unwrap_or_default()), shape)]
+        }
         _ => vec![Part::new(canonical, shape)],
     }
 }

@@ -33,8 +33,10 @@ fn configure(names: &Names) -> Result<VitConfig> {
         // README.md scales behind the softmax, the notebook before it.
         (false, Some("readme")) => (1.0, narrow),
         (false, Some("notebook")) => (narrow, 1.0),
+        // Until January 2021 both divided the softmax by √D.
+        (false, Some("early")) => (1.0, (embed_dim as f32).powf(-0.5)),
         (false, None) => {
-            let reason = "`variant` must be given: `readme` scales behind the softmax, `notebook` before it";
+            let reason = "`variant` must be given: `readme` scales behind the softmax, `notebook` before it, `early` divides by √D";
             return Err(names.config_error(reason));
         }
         (_, Some(other)) => {
