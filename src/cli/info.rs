@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 
 use vit_gpu::checkpoint::Checkpoint;
-use vit_gpu::graph::{Graph, Kind, Precision};
+use vit_gpu::graph::{Graph, Kind, Node, Precision, Tensor, WeightRef};
 use vit_gpu::model::{Input, Request, Taps, build, weight_specs};
 use vit_gpu::ops::Op;
 
@@ -80,12 +80,9 @@ fn layers(out: &mut impl Write, graph: &Graph) -> io::Result<()> {
         writeln!(out, "{name:<40} {shape:<20} {:>12}", grouped(parameters))
     };
     for node in &graph.nodes {
-        let weights =
-            node.inputs.iter().flatten().map(|id| graph.tensor(*id)).filter_map(|tensor| match &tensor.kind {
-                Kind::Weight(at) if counted.insert(at.clone()) => Some(tensor),
-                _ => None,
-            });
-        let (own, loose): (Vec<_>, Vec<_>) = weights.partition(|tensor| of_a_layer(&tensor.name));
+        let new = |at: &WeightRef| counted.insert(at.clone());
+        let weights = weights_of(graph, node, new);
+        let (own, loose): (Vec<_>, Vec<_>) = weights.into_iter().partition(|tensor| of_a_layer(&tensor.name));
         let output = &graph.tensor(node.output).shape;
         // An MLP works on rows of tokens, whatever image they are of.
         let shape = if output.len() == 2 && node.label.contains(".mlp.") {
@@ -100,6 +97,12 @@ fn layers(out: &mut impl Write, graph: &Graph) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The weights a node reads, of those that `new` says are met for the first time.
+fn weights_of<'a>(graph: &'a Graph, node: &Node, mut new: impl FnMut(&WeightRef) -> bool) -> Vec<&'a Tensor> {
+    let read = node.inputs.iter().flatten().map(|id| graph.tensor(*id));
+    read.filter(|tensor| matches!(&tensor.kind, Kind::Weight(at) if new(at))).collect()
 }
 
 /// Whether a weight is a layer's `weight` or `bias`: what torchsummary counts.

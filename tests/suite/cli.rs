@@ -260,6 +260,29 @@ fn models_run_at_other_image_sizes() {
 }
 
 #[test]
+fn forward_gives_the_loss_of_labels() {
+    let golden = goldens().join("models/enc_batch_first");
+    let (input, model) = (golden.join("golden.safetensors"), golden.join("model.safetensors"));
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("y.safetensors");
+    let args = [
+        "forward",
+        "-d",
+        "cpu",
+        "-i",
+        input.to_str().unwrap(),
+        "-o",
+        output.to_str().unwrap(),
+        "-m",
+        model.to_str().unwrap(),
+    ];
+    assert!(run(&args).status.success());
+    let (_, got) = Tensors::open(&output).unwrap().values("loss").unwrap();
+    let (_, want) = Tensors::open(&input).unwrap().values("loss").unwrap();
+    assert!(got.len() == 1 && (got[0] - want[0]).abs() < 1e-5, "{got:?}, PyTorch says {want:?}");
+}
+
+#[test]
 fn info_counts_what_pytorch_counts() {
     let text = stdout(&run(&["info", "random:vit_base_patch16_224"]));
     assert!(text.contains("86,567,656 parameters"), "{text}");

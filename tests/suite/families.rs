@@ -9,7 +9,7 @@ use crate::checkpoints::{TensorMap, read_map, write_model};
 use crate::models::goldens;
 
 /// A golden of every layout.
-const MODELS: [&str; 27] = [
+const MODELS: [&str; 43] = [
     "timm_plain",
     "timm_distilled",
     "timm_swiglu_packed",
@@ -37,6 +37,22 @@ const MODELS: [&str; 27] = [
     "openai_clip",
     "jax_vit",
     "jax_big_vision_map",
+    "luc_0_1",
+    "luc_0_2",
+    "luc_0_6_6",
+    "luc_0_7",
+    "luc_0_10",
+    "luc_1_2",
+    "luc_1_5_one_head",
+    "luc_1_17",
+    "luc_1_17_mean",
+    "simple_vit_old",
+    "simple_vit",
+    "patchlayer",
+    "zup_fused",
+    "zup_readme",
+    "enc_norm_first",
+    "per_head",
 ];
 
 /// The name of a golden model's weights as a safetensors file.
@@ -96,6 +112,8 @@ fn every_tensor_is_needed_and_named() {
                 change(&mut map);
                 tried += 1;
                 match open(&folder, &map) {
+                    // Eras differ in nothing but a leading 1.
+                    Ok(_) if model.starts_with("luc_1_17") && ["cls_token", "pos_embedding"].contains(&&**tensor) => {}
                     // Without registers it is a model of its own, and nothing beside the weights tells.
                     Ok(_) if tensor == "register_tokens" && map.len() == before - 1 => {}
                     Ok(_) => wrong.push(format!("{model}: {tensor} {what}: it opens")),

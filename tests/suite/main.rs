@@ -12,5 +12,6 @@ mod layers;
 mod limits;
 mod models;
 mod ops;
+mod own_vit;
 mod shaders;
 mod tuning;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use vit_gpu::checkpoint::{Checkpoint, Tensors};
 use vit_gpu::gpu::{DeviceRequest, Kernels};
 use vit_gpu::graph::Precision;
-use vit_gpu::model::{Block, Head, Pooling, VitConfig};
+use vit_gpu::model::{Batch, Block, Head, Pooling, VitConfig};
 use vit_gpu::ops::{Activation, Attention, Op, PoolKind};
 use vit_gpu::session::{Outputs, Session, SessionOptions};
 
@@ -172,7 +172,7 @@ fn f16_overflow_is_an_error() {
 fn each_option_matters_to_some_golden() {
     type Flip = fn(&mut VitConfig);
     use PoolKind::{Max, Mean};
-    let flips: [(&str, &str, Flip); 44] = [
+    let flips: [(&str, &str, Flip); 59] = [
         ("timm_plain", "norm_eps", |cfg| cfg.norm_eps = 1e-5),
         ("hf_vit", "norm_eps", |cfg| cfg.norm_eps = 1e-6),
         ("hf_vit_msn", "norm_eps", |cfg| cfg.norm_eps = 1e-5),
@@ -215,6 +215,21 @@ fn each_option_matters_to_some_golden() {
         ("meta_dinov2_linear", "pool range", |cfg| cfg.pool = Pooling::ClassAndMean { from: 1, layers: 1 }),
         ("hf_clip_classification", "pool range", |cfg| cfg.pool = Pooling::Tokens(Mean(0))),
         ("hf_clip_vision", "norm of the pooled", |cfg| cfg.fc_norm = false),
+        ("luc_0_6_6", "scale", |cfg| cfg.attn_scale = (cfg.head_dim as f32).powf(-0.5)),
+        ("luc_0_6_8", "scale", |cfg| cfg.attn_scale = (cfg.embed_dim as f32).powf(-0.5)),
+        ("luc_0_24_mean", "pool range", |cfg| cfg.pool = Pooling::Tokens(Mean(1))),
+        ("luc_1_2", "norm_eps", |cfg| cfg.norm_eps = 1e-6),
+        ("luc_1_2", "patch_norm", |cfg| cfg.patch_norm = false),
+        ("luc_0_2", "head's act", |cfg| cfg.pre_logits_act = Activation::None),
+        ("patchlayer", "scale", |cfg| cfg.attn_scale = (cfg.head_dim as f32).powf(-0.5)),
+        ("patchlayer", "head's act", |cfg| cfg.pre_logits_act = Activation::Gelu),
+        ("zup_fused", "post scale", |cfg| cfg.attn_post_scale = (cfg.head_dim as f32).powf(-0.5)),
+        ("zup_readme", "scale", |cfg| std::mem::swap(&mut cfg.attn_scale, &mut cfg.attn_post_scale)),
+        ("zup_notebook", "scale", |cfg| std::mem::swap(&mut cfg.attn_scale, &mut cfg.attn_post_scale)),
+        ("enc_batch_first", "act", |cfg| cfg.act = Activation::Gelu),
+        ("enc_batch_first", "order", |cfg| cfg.block = Block::PreNorm),
+        ("enc_batch_second", "batch_first", |cfg| cfg.batch = Batch::Independent),
+        ("per_head", "act", |cfg| cfg.act = Activation::Relu),
         ("timm_distilled", "one head of two", |cfg| cfg.head = Head::Linear),
         ("timm_plain", "grid", |cfg| cfg.img_size = (cfg.img_size.1, cfg.img_size.0)),
     ];
@@ -243,6 +258,30 @@ fn sessions_classify_what_forward_computes_from_the_same_pixels() {
         assert_eq!(got, want, "{device}");
         assert_eq!(got[0].label.as_deref(), Some("cat"), "{device}");
         assert!((got[0].score - 0.618).abs() < 1e-3, "{device}: {}", got[0].score);
+    }
+}
+
+/// Images that depend on each other are never split, padded or mixed with others.
+#[test]
+fn batches_that_may_not_be_cut_are_not() {
+    for (model, image, wrong) in [("per_head", 3 * 12 * 8, 3), ("per_head", 3 * 12 * 8, 1)] {
+        let values = vit_gpu::model::random::HashedValues::new("batch", 3);
+        let pixels: Vec<f32> = (0..wrong * image).map(|i| values.get(i)).collect();
+        for (device, session) in sessions(&open(&goldens().join("models").join(model))) {
+            let error = session.forward(&pixels, false).unwrap_err().to_string();
+            let expected = format!("{wrong} images: this model's weights are for batches of exactly 2");
+            assert!(error.contains(&expected), "{device}: {error}");
+            assert_eq!(session.auto_batch().unwrap(), 2, "{device}");
+        }
+    }
+    // The same image among others is another result.
+    let folder = goldens().join("models/enc_batch_second");
+    let (shape, pixels) = golden(&folder, "pixel_values").unwrap();
+    let (_, want) = golden(&folder, "last_hidden_state").unwrap();
+    for (device, session) in sessions(&open(&folder)) {
+        let two = session.forward(&pixels[..2 * pixels.len() / shape[0]], false).unwrap();
+        let two = &two.get("last_hidden_state").unwrap().values;
+        assert!(distance(two, &want[..two.len()]).unwrap() > 1e-3, "{device}");
     }
 }
 

@@ -15,7 +15,7 @@ pub static FAMILY: Family = Family {
     name: "lucidrains",
     detect: |names| {
         names.has("patch_to_embedding.weight")
-            || names.any("to_patch_embedding.1.weight") && names.count("transformer.layers.") > 0
+            || names.has("to_patch_embedding.1.weight") && names.count("transformer.layers.") > 0
     },
     configure,
     recipe,
@@ -34,6 +34,11 @@ fn is_simple(names: &Names) -> bool {
         .any(|name| names.any(name))
 }
 
+/// Whether the patches' projection lies between two norms, as it does since 1.0.
+fn is_normed(names: &Names) -> bool {
+    ["2.weight", "2.bias", "3.weight"].iter().any(|part| names.has(&format!("to_patch_embedding.{part}")))
+}
+
 /// How an era names what is in `transformer.layers.i`.
 struct Names4 {
     norm1: &'static str,
@@ -46,7 +51,8 @@ struct Names4 {
 
 impl Names4 {
     fn of(names: &Names) -> Names4 {
-        let (old, middle) = (names.any(".fn.fn.to_qkv.weight"), names.any(".0.fn.to_qkv.weight"));
+        let old = names.any(".0.fn.fn.to_qkv.weight") || names.any(".0.fn.norm.weight");
+        let middle = names.any(".0.fn.to_qkv.weight") || names.any(".1.fn.net.0.weight");
         let out = |linear, alone| match (
             names.any("to_out.0.weight") || names.any("to_out.0.bias"),
             names.any("to_out.weight"),
@@ -117,7 +123,7 @@ impl HeadNames {
 }
 
 fn configure(names: &Names) -> Result<VitConfig> {
-    let normed = names.has("to_patch_embedding.2.weight");
+    let normed = is_normed(names);
     let projection = projection(names);
     let &[embed_dim, len] = names.expect(&format!("{projection}.weight"), 2, FAMILY.name)? else {
         return Err(names.error("the patch projection is no matrix"));
@@ -140,7 +146,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     (cfg.patch_norm, cfg.embed_norm) = (normed, normed);
     cfg.qkv_bias = false;
     cfg.attn_proj = own.out.is_some();
-    cfg.proj_bias = own.out.is_some_and(|out| names.any(&format!("{out}.bias")));
+    cfg.proj_bias = !is_simple(names);
     cfg.mlp_hidden = names.expect(&at(own.fc1), 2, FAMILY.name)?[0];
     cfg.final_norm = names.has("transformer.norm.weight") || names.has("transformer.norm.bias");
     let head = HeadNames::of(names);
@@ -185,7 +191,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
 fn projection(names: &Names) -> &'static str {
     if names.has("patch_to_embedding.weight") {
         "patch_to_embedding"
-    } else if names.has("to_patch_embedding.2.weight") {
+    } else if is_normed(names) {
         "to_patch_embedding.2"
     } else {
         "to_patch_embedding.1"

@@ -30,7 +30,6 @@ fn configure(names: &Names) -> Result<VitConfig> {
     patch_size(names, &mut cfg, len)?;
     cfg.attn_scale = (embed_dim as f32).powf(-0.5);
     cfg.attn_proj = false;
-    cfg.patch_bias = names.has("patch_embedder.projection_layer.0.bias");
     cfg.qkv_bias = names.any("fn.Uqkv.bias");
     cfg.mlp_hidden = names.expect("transformer.layers.0.1.fn.mlp.0.weight", 2, FAMILY.name)?[0];
     cfg.pool = pooling(names, Pooling::CLASS, 0)?;

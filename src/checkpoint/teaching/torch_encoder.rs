@@ -23,20 +23,14 @@ pub static FAMILY: Family = Family {
 };
 
 fn configure(names: &Names) -> Result<VitConfig> {
-    let kernel = names.shape("kernel").unwrap_or(&[]).to_vec();
+    let matrix = names.shape("kernel").is_some_and(|shape| shape.len() == 2);
+    let kernel = names.expect("kernel", if matrix { 2 } else { 4 }, FAMILY.name)?.to_vec();
     let num_heads = required(names, "num_heads")?;
-    let embed_dim = kernel.first().copied().unwrap_or(0);
-    even_heads(names, embed_dim, num_heads)?;
-    let mut cfg = super::plain(names, embed_dim, names.count("encoder.layers."), num_heads)?;
+    even_heads(names, kernel[0], num_heads)?;
+    let mut cfg = super::plain(names, kernel[0], names.count("encoder.layers."), num_heads)?;
     match kernel[..] {
         [_, chans, ph, pw] => (cfg.in_chans, cfg.patch_size) = (chans, (ph, pw)),
-        [_, len] => patch_size(names, &mut cfg, len)?,
-        _ => {
-            return Err(names
-                .expect("kernel", 4, FAMILY.name)
-                .err()
-                .unwrap_or_else(|| names.error("kernel is no matrix")));
-        }
+        _ => patch_size(names, &mut cfg, kernel[1])?,
     }
     cfg.act = names.act_field("act")?.unwrap_or(Activation::Relu);
     cfg.patch_bias = false;
