@@ -12,6 +12,7 @@ mod layers;
 mod limits;
 mod models;
 mod ops;
+mod options;
 mod own_vit;
 mod shaders;
 mod tuning;
