@@ -9,7 +9,7 @@ use super::recipe::{Part, Recipe};
 use super::{Family, timm, transforms};
 use crate::error::Result;
 use crate::model::{Head, Pooling, VitConfig};
-use crate::preprocess::{IMAGENET_MEAN, IMAGENET_STD, Resize, Transform};
+use crate::preprocess::{Filter, Transform};
 
 pub static FAMILY: Family = Family {
     name: "meta",
@@ -88,11 +88,6 @@ fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> R
 
 /// What the published evaluations do: 256 → 224 bicubic, ImageNet's mean and std; the same margin at other sizes.
 fn transform(_: &Names, cfg: &VitConfig) -> Result<Transform> {
-    let mut transform = transforms::torchvision((224, 224), false);
-    let (h, w) = cfg.img_size;
-    transform.resize = Resize::Shortest((h.min(w) as f64 * 256.0 / 224.0).round() as usize);
-    transform.filter = crate::preprocess::Filter::Bicubic;
-    transform.crop = transform.crop.map(|crop| crate::preprocess::Crop { size: (h, w), ..crop });
-    (transform.mean, transform.std) = (IMAGENET_MEAN, IMAGENET_STD);
-    Ok(transform)
+    let transform = transforms::torchvision((224, 224), false).with_size(cfg.img_size);
+    Ok(Transform { filter: Filter::Bicubic, ..transform })
 }

@@ -186,6 +186,14 @@ impl Names {
         }
     }
 
+    /// Refuses a head count that doesn't divide the width.
+    pub fn even_heads(&self, embed_dim: usize, num_heads: usize) -> Result<()> {
+        if embed_dim.is_multiple_of(num_heads.max(1)) {
+            return Ok(());
+        }
+        Err(self.config_error(format!("{num_heads} heads don't divide a width of {embed_dim}")))
+    }
+
     /// The refusal of weights that don't tell their head count.
     pub fn no_heads(&self, embed_dim: usize) -> Error {
         let reason = "the head count is not in the weights: a config.json with `num_heads` must give it";

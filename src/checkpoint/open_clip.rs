@@ -89,9 +89,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
         // The default of open_clip, and what OpenAI computes from the width.
         (None, None) => (embed_dim / 64).max(1),
     };
-    if !embed_dim.is_multiple_of(num_heads.max(1)) {
-        return Err(names.config_error(format!("{num_heads} heads don't divide a width of {embed_dim}")));
-    }
+    names.even_heads(embed_dim, num_heads)?;
     let mut cfg = VitConfig::plain(1, 1, embed_dim, own.count("transformer.resblocks."), num_heads);
     (cfg.in_chans, cfg.patch_size) = (conv[1], (conv[2], conv[3]));
     cfg.patch_bias = own.has("conv1.bias");

@@ -25,9 +25,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let depth = names.count("encoder.layers.encoder_layer_");
     // torchvision writes no configuration; a config.json beside the weights may give what they can't tell.
     let mut cfg = VitConfig::plain(1, 1, embed_dim, depth, names.heads(embed_dim)?);
-    if !embed_dim.is_multiple_of(cfg.num_heads.max(1)) {
-        return Err(names.config_error(format!("{} heads don't divide a width of {embed_dim}", cfg.num_heads)));
-    }
+    names.even_heads(embed_dim, cfg.num_heads)?;
     cfg.in_chans = in_chans;
     cfg.patch_size = (patch_h, patch_w);
     cfg.qkv_bias = names.has("encoder.layers.encoder_layer_0.self_attention.in_proj_bias");

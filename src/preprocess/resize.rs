@@ -220,12 +220,16 @@ pub fn resize(image: &Image, width: usize, height: usize, filter: Filter, resize
     }
     let resizer = if matches!(filter, Filter::Bilinear | Filter::Bicubic) { resizer } else { Resizer::Pillow };
     let columns = |source: &[u8]| {
-        let kernel = Kernel::new(from_w, width, filter, resizer);
-        if from_w == width { source.to_vec() } else { horizontal(source, from_w, width, &kernel) }
+        if from_w == width {
+            return source.to_vec();
+        }
+        horizontal(source, from_w, width, &Kernel::new(from_w, width, filter, resizer))
     };
     let rows = |source: &[u8], width: usize| {
-        let kernel = Kernel::new(from_h, height, filter, resizer);
-        if from_h == height { source.to_vec() } else { vertical(source, width, height, &kernel) }
+        if from_h == height {
+            return source.to_vec();
+        }
+        vertical(source, width, height, &Kernel::new(from_h, height, filter, resizer))
     };
     // Pillow 13 goes vertically first where that loses more than twice as many rows as columns. The order shows in the
     // last bit, since the first pass is rounded to bytes; Pillow up to 12.1 always went horizontally first.

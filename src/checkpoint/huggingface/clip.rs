@@ -1,8 +1,8 @@
 //! The vision towers of CLIP and SigLIP, alone, with a projection or a classifier, or out of the whole model.
 
-use super::{by_processor, image_size, in_block};
+use super::{by_processor, heads, image_size, in_block};
 use crate::checkpoint::Family;
-use crate::checkpoint::names::{Names, standard_heads};
+use crate::checkpoint::names::Names;
 use crate::checkpoint::positions::{Positions, Resample};
 use crate::checkpoint::recipe::{Part, Recipe};
 use crate::error::Result;
@@ -49,12 +49,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let siglip = is_siglip(names);
     let conv = own.expect(CONV, 4, FAMILY.name)?;
     let embed_dim = conv[0];
-    let num_heads = match (config.size_field("num_attention_heads")?, &config.config) {
-        (Some(heads), _) => heads,
-        (None, Some(_)) => 12,
-        (None, None) => standard_heads(embed_dim).ok_or_else(|| names.no_heads(embed_dim))?,
-    };
-    let mut cfg = VitConfig::plain(1, 1, embed_dim, own.count("encoder.layers."), num_heads);
+    let mut cfg = VitConfig::plain(1, 1, embed_dim, own.count("encoder.layers."), heads(&config, embed_dim)?);
     (cfg.in_chans, cfg.patch_size) = (conv[1], (conv[2], conv[3]));
     cfg.act = if siglip { Activation::GeluTanh } else { Activation::QuickGelu };
     super::common(&config, &mut cfg, if siglip { 1e-6 } else { 1e-5 })?;

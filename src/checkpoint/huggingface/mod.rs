@@ -22,10 +22,7 @@ const CONV: &str = "embeddings.patch_embeddings.projection.weight";
 fn common(names: &Names, cfg: &mut VitConfig, default_eps: f32) -> Result<()> {
     cfg.norm_eps = names.number_field("layer_norm_eps")?.map_or(default_eps, |eps| eps as f32);
     cfg.act = names.act_field("hidden_act")?.unwrap_or(cfg.act);
-    if !cfg.embed_dim.is_multiple_of(cfg.num_heads.max(1)) {
-        return Err(names.config_error(format!("{} heads don't divide a width of {}", cfg.num_heads, cfg.embed_dim)));
-    }
-    Ok(())
+    names.even_heads(cfg.embed_dim, cfg.num_heads)
 }
 
 /// The head count: given, or the classes' 12; without any `config.json`, that of a width everyone uses.

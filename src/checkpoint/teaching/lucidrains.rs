@@ -40,7 +40,7 @@ fn is_normed(names: &Names) -> bool {
 }
 
 /// How an era names what is in `transformer.layers.i`.
-struct Names4 {
+struct LayerNames {
     norm1: &'static str,
     qkv: &'static str,
     out: Option<&'static str>,
@@ -49,8 +49,8 @@ struct Names4 {
     fc2: &'static str,
 }
 
-impl Names4 {
-    fn of(names: &Names) -> Names4 {
+impl LayerNames {
+    fn of(names: &Names) -> LayerNames {
         let old = names.any(".0.fn.fn.to_qkv.weight") || names.any(".0.fn.norm.weight");
         let middle = names.any(".0.fn.to_qkv.weight") || names.any(".1.fn.net.0.weight");
         let out = |linear, alone| match (
@@ -67,16 +67,16 @@ impl Names4 {
             // Dropout came between in 0.2.1.
             let fc2 = if names.any(".1.fn.fn.net.3.weight") { "1.fn.fn.net.3" } else { "1.fn.fn.net.2" };
             let (norm2, fc1) = ("1.fn.norm", "1.fn.fn.net.0");
-            return Names4 { norm1: "0.fn.norm", qkv: "0.fn.fn.to_qkv", out, norm2, fc1, fc2 };
+            return LayerNames { norm1: "0.fn.norm", qkv: "0.fn.fn.to_qkv", out, norm2, fc1, fc2 };
         }
         if middle {
             let out = out("0.fn.to_out.0", "0.fn.to_out");
             let fc2 = if names.any(".1.fn.net.3.weight") { "1.fn.net.3" } else { "1.fn.net.2" };
-            return Names4 { norm1: "0.norm", qkv: "0.fn.to_qkv", out, norm2: "1.norm", fc1: "1.fn.net.0", fc2 };
+            return LayerNames { norm1: "0.norm", qkv: "0.fn.to_qkv", out, norm2: "1.norm", fc1: "1.fn.net.0", fc2 };
         }
         let fc2 = if names.any(".1.net.4.weight") { "1.net.4" } else { "1.net.3" };
         let out = out("0.to_out.0", "0.to_out");
-        Names4 { norm1: "0.norm", qkv: "0.to_qkv", out, norm2: "1.net.0", fc1: "1.net.1", fc2 }
+        LayerNames { norm1: "0.norm", qkv: "0.to_qkv", out, norm2: "1.net.0", fc1: "1.net.1", fc2 }
     }
 }
 
@@ -128,7 +128,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let &[embed_dim, len] = names.expect(&format!("{projection}.weight"), 2, FAMILY.name)? else {
         return Err(names.error("the patch projection is no matrix"));
     };
-    let own = Names4::of(names);
+    let own = LayerNames::of(names);
     let at = |name: &str| format!("transformer.layers.0.{name}.weight");
     let inner = names.expect(&at(own.qkv), 2, FAMILY.name)?[0] / 3;
     let num_heads = match (names.size_field("num_heads")?, names.size_field("dim_head")?) {
@@ -218,7 +218,7 @@ fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> R
     let d = cfg.embed_dim;
     let (part, kind) = canonical.rsplit_once('.').unwrap_or((canonical, ""));
     if let Some((i, part)) = part.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) {
-        let own = Names4::of(names);
+        let own = LayerNames::of(names);
         let own = match part {
             "norm1" => own.norm1,
             "attn.qkv" => own.qkv,

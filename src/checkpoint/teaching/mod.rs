@@ -37,15 +37,6 @@ fn plain(names: &Names, embed_dim: usize, depth: usize, num_heads: usize) -> Res
     Ok(cfg)
 }
 
-/// The head width where heads share the model's.
-fn even_heads(names: &Names, embed_dim: usize, num_heads: usize) -> Result<()> {
-    if embed_dim.is_multiple_of(num_heads) {
-        Ok(())
-    } else {
-        Err(names.config_error(format!("{num_heads} heads don't divide a width of {embed_dim}")))
-    }
-}
-
 /// The patch's size from the length of its vector: `patch_size` where it is given, else a square.
 fn patch_size(names: &Names, cfg: &mut VitConfig, len: usize) -> Result<()> {
     cfg.in_chans = names.size_field("in_chans")?.unwrap_or(3);

@@ -1,7 +1,7 @@
 //! A ViT with a `PatchEmbedder` and `Uqkv`: channels-last patches, scores scaled by the full width, no output projection,
 //! two linear layers in the head.
 
-use super::{channels_last, even_heads, img_size, patch_size, plain, pooling, required, transform};
+use super::{channels_last, img_size, patch_size, plain, pooling, required, transform};
 use crate::checkpoint::Family;
 use crate::checkpoint::names::Names;
 use crate::checkpoint::positions::{Positions, Resample};
@@ -25,7 +25,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
         return Err(names.error("the patch projection is no matrix"));
     };
     let num_heads = required(names, "num_heads")?;
-    even_heads(names, embed_dim, num_heads)?;
+    names.even_heads(embed_dim, num_heads)?;
     let mut cfg = plain(names, embed_dim, names.count("transformer.layers."), num_heads)?;
     patch_size(names, &mut cfg, len)?;
     cfg.attn_scale = (embed_dim as f32).powf(-0.5);

@@ -3,7 +3,7 @@
 //! `batch_first` says whether the encoder was told that the batch comes first. If it was not, and was given `[B, T, D]` all
 //! the same, it attends across the batch: that is reproduced, and such a model's images depend on each other.
 
-use super::{even_heads, img_size, patch_size, pooling, required, transform};
+use super::{img_size, patch_size, pooling, required, transform};
 use crate::checkpoint::Family;
 use crate::checkpoint::names::Names;
 use crate::checkpoint::positions::{Positions, Resample};
@@ -26,7 +26,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let matrix = names.shape("kernel").is_some_and(|shape| shape.len() == 2);
     let kernel = names.expect("kernel", if matrix { 2 } else { 4 }, FAMILY.name)?.to_vec();
     let num_heads = required(names, "num_heads")?;
-    even_heads(names, kernel[0], num_heads)?;
+    names.even_heads(kernel[0], num_heads)?;
     let mut cfg = super::plain(names, kernel[0], names.count("encoder.layers."), num_heads)?;
     match kernel[..] {
         [_, chans, ph, pw] => (cfg.in_chans, cfg.patch_size) = (chans, (ph, pw)),

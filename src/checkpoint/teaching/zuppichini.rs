@@ -1,7 +1,7 @@
 //! Francesco Saverio Zuppichini's ViT (github.com/FrancescoSaverioZuppichini/ViT, README.md and its notebook): q, k and v
 //! interleaved by channel, the softmax divided by √D, every token averaged.
 
-use super::{even_heads, img_size, pooling, required, transform};
+use super::{img_size, pooling, required, transform};
 use crate::checkpoint::Family;
 use crate::checkpoint::names::Names;
 use crate::checkpoint::positions::{Positions, Resample};
@@ -24,7 +24,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let conv = names.expect("0.projection.0.weight", 4, FAMILY.name)?;
     let embed_dim = conv[0];
     let num_heads = required(names, "num_heads")?;
-    even_heads(names, embed_dim, num_heads)?;
+    names.even_heads(embed_dim, num_heads)?;
     let mut cfg = super::plain(names, embed_dim, names.count("1."), num_heads)?;
     (cfg.in_chans, cfg.patch_size) = (conv[1], (conv[2], conv[3]));
     let narrow = (cfg.head_dim as f32).powf(-0.5);

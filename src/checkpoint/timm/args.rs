@@ -51,13 +51,8 @@ pub fn pool(cfg: &VitConfig, names: &Names, given: &Given) -> Result<Pooling> {
     let default = match (names.has("attn_pool.latent"), cfg.fc_norm, cfg.class_token) {
         (true, ..) => "map",
         (_, true, _) => "avg",
-        (.., has_class) => {
-            if has_class {
-                "token"
-            } else {
-                "avg"
-            }
-        }
+        (.., true) => "token",
+        (.., false) => "avg",
     };
     let arg = given.args.get("global_pool").and_then(Value::as_str);
     let pool = match (arg, known) {

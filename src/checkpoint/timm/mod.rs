@@ -105,8 +105,8 @@ pub fn configure(names: &Names) -> Result<VitConfig> {
             let reason = format!("q_norm is for heads of {}, {} heads of {embed_dim} are", cfg.head_dim, cfg.num_heads);
             return Err(names.error(format!("{reason} {} wide", embed_dim / cfg.num_heads.max(1))));
         }
-    } else if !embed_dim.is_multiple_of(cfg.num_heads.max(1)) {
-        return Err(names.config_error(format!("{} heads don't divide a width of {embed_dim}", cfg.num_heads)));
+    } else {
+        names.even_heads(embed_dim, cfg.num_heads)?;
     }
     let registers = known.is_some_and(|known| known.reg_tokens > 0) && given.args.get("reg_tokens").is_none();
     if registers && cfg.reg_tokens == 0 {

@@ -1,5 +1,6 @@
 //! Where canonical weights are in timm's files.
 
+use crate::checkpoint::canonical;
 use crate::checkpoint::names::Names;
 use crate::checkpoint::recipe::{Part, Recipe};
 use crate::model::{Block, Mlp, VitConfig};
@@ -59,18 +60,13 @@ pub fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) 
             let conv = [d, cfg.in_chans, cfg.patch_size.0, cfg.patch_size.1];
             return vec![Part::new(canonical, if flat { shape } else { &conv })];
         }
-        "prefix_tokens" => {
-            let registers = if names.has("register_tokens") { "register_tokens" } else { "reg_token" };
-            let counts = [
-                ("cls_token", usize::from(cfg.class_token)),
-                ("dist_token", usize::from(cfg.dist_token)),
-                (registers, cfg.reg_tokens),
-            ];
-            let there = counts.into_iter().filter(|(_, count)| *count > 0);
-            return there.map(|(name, count)| Part::new(name, &[1, count, d])).collect();
+        "prefix_tokens" | "pos_embed" | "attn_pool.latent" => {
+            let mut parts = canonical::parts(canonical, shape, cfg);
+            if names.has("register_tokens") {
+                parts.iter_mut().for_each(|part| part.tensor = part.tensor.replace("reg_token", "register_tokens"));
+            }
+            return parts;
         }
-        "pos_embed" => return vec![Part::new(canonical, &[1, shape[0], d])],
-        "attn_pool.latent" => return vec![Part::new(canonical, &[1, 1, d])],
         _ => {}
     }
     let rows_of = |first: usize| {
