@@ -3,12 +3,14 @@
     python benches/peers/peers.py --vit-gpu target/release/vit-gpu --device gpu --batch-size 1,8 --output peers.json
 
 Engines: this crate (the processor, the GPU in f32 and f16), onnxruntime (processor, WebGPU), PyTorch (processor; CUDA in f32
-without TF32, f16 eager with SDPA, f16 under torch.compile). What is not installed, or finds no device, is left out and said so.
+without TF32, f16 eager with SDPA, f16 under torch.compile), and on the processor candle and tract, built before with
+`cargo build --release --manifest-path benches/peers/rust/Cargo.toml`. What is not there, or finds no device, is left out and said so.
 Every engine's logits are compared with PyTorch's f32 on the processor before it is timed. `requirements.txt` pins versions.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import platform
 import statistics
@@ -114,6 +116,62 @@ class Onnx:
     logits = run
 
 
+class Rust:
+    """An engine of `rust/`, which times itself; the logits of its last run come back through a file."""
+
+    def __init__(self, program, engine, path):
+        self.program, self.engine, self.path = program, engine, path
+        lock = (pathlib.Path(__file__).parent / "rust" / "Cargo.lock").read_text()
+        package = {"candle": "candle-transformers", "tract": "tract-onnx"}[engine]
+        self.number = lock.split(f'name = "{package}"\nversion = "')[1].split('"')[0]
+
+    def version(self):
+        return f"{self.engine} {self.number}"
+
+    def times(self, x, runs):
+        from safetensors.numpy import load_file, save_file
+
+        with tempfile.TemporaryDirectory() as folder:
+            given, taken = f"{folder}/x.safetensors", f"{folder}/y.safetensors"
+            save_file({"pixel_values": x}, given)
+            command = [self.program, self.engine, "--model", str(self.path), "--input", given, "--output", taken]
+            command += ["--runs", str(runs), "--threads", str(len(os.sched_getaffinity(0)))]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise RuntimeError(done.stderr.strip().splitlines()[-1])
+            return json.loads(done.stdout)["seconds"], load_file(taken)["logits"]
+
+    def logits(self, x):
+        return self.times(x, 1)[1]
+
+    def bench(self, batch, runs):
+        return {"median_ms": 1e3 * statistics.median(self.times(pixels(batch), runs)[0]), "device": "cpu"}
+
+
+def transformers_file(path):
+    """The same weights under transformers' names, which candle reads."""
+    from safetensors.torch import save_file
+
+    names = {"norm1": "layernorm_before", "norm2": "layernorm_after", "attn.proj": "attention.output.dense"}
+    names |= {"mlp.fc1": "intermediate.dense", "mlp.fc2": "output.dense"}
+    tops = {"cls_token": "vit.embeddings.cls_token", "pos_embed": "vit.embeddings.position_embeddings"}
+    tops |= {"patch_embed.proj": "vit.embeddings.patch_embeddings.projection", "norm": "vit.layernorm", "head": "classifier"}
+    tensors = {}
+    for name, value in model().state_dict().items():
+        stem, _, kind = name.rpartition(".")
+        if not stem.startswith("blocks."):
+            tensors[tops[name] if name in tops else f"{tops[stem]}.{kind}"] = value
+            continue
+        _, layer, part = stem.split(".", 2)
+        layer = f"vit.encoder.layer.{layer}"
+        if part == "attn.qkv":
+            for each, rows in zip(("query", "key", "value"), value.chunk(3)):
+                tensors[f"{layer}.attention.attention.{each}.{kind}"] = rows.contiguous()
+        else:
+            tensors[f"{layer}.{names[part]}.{kind}"] = value
+    save_file(tensors, path)
+
+
 def export(path):
     import torch
 
@@ -161,11 +219,13 @@ class VitGpu:
 
 def engines(args, onnx):
     yield "vit-gpu cpu f32", lambda: VitGpu(args.vit_gpu, "cpu", "f32"), 1e-4
-    for precision in args.precision.split(","):
+    for precision in args.precision.split(",") if args.device != "cpu" else []:
         limit = 1e-4 if precision == "f32" else 1e-2
         yield f"vit-gpu {args.device} {precision}", lambda p=precision: VitGpu(args.vit_gpu, args.device, p), limit
     yield "onnxruntime cpu f32", lambda: Onnx("CPUExecutionProvider", onnx), 1e-4
     yield "onnxruntime webgpu f32", lambda: Onnx("WebGpuExecutionProvider", onnx), 1e-3
+    yield "candle cpu f32", lambda: Rust(args.rust, "candle", onnx.with_suffix(".safetensors")), 1e-4
+    yield "tract cpu f32", lambda: Rust(args.rust, "tract", onnx), 1e-4
     yield "torch cpu f32", lambda: Torch("cpu"), 1e-4
     yield "torch cuda f32", lambda: cuda(), 1e-3
     yield "torch cuda f16 eager", lambda: cuda(half=True), 1e-2
@@ -187,6 +247,7 @@ def distance(got, want):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vit-gpu", default="target/release/vit-gpu")
+    parser.add_argument("--rust", default="benches/peers/rust/target/release/vit-peers")
     parser.add_argument("--device", default="gpu", help="what vit-gpu calls the GPU")
     parser.add_argument("--precision", default="f32,f16")
     parser.add_argument("--batch-size", default="1,8")
@@ -199,7 +260,9 @@ def main():
         onnx = pathlib.Path(folder) / "model.onnx"
         only = [part for part in args.only.split(",") if part]
         chosen = [e for e in engines(args, onnx) if not only or any(part in e[0] for part in only)]
-        if any("onnxruntime" in name for name, *_ in chosen):
+        if any("candle" in name for name, *_ in chosen):
+            transformers_file(onnx.with_suffix(".safetensors"))
+        if any("onnxruntime" in name or "tract" in name for name, *_ in chosen):
             try:
                 export(onnx)
             except ImportError as error:
@@ -210,7 +273,7 @@ def main():
             try:
                 engine = make()
                 x = pixels(2)
-                far = distance(engine.logits(x if isinstance(engine, VitGpu) else engine.prepare(x)), want)
+                far = distance(engine.logits(x if isinstance(engine, VitGpu | Rust) else engine.prepare(x)), want)
             except Exception as error:  # what is missing is left out, whatever the library calls it
                 print(f"{name}: left out: {str(error).splitlines()[0] if str(error) else repr(error)}", file=sys.stderr)
                 continue
@@ -222,7 +285,7 @@ def main():
         rows = []
         for batch in map(int, args.batch_size.split(",")):
             for name, engine, far in open_engines:
-                if isinstance(engine, VitGpu):
+                if isinstance(engine, VitGpu | Rust):
                     result = engine.bench(batch, args.runs)
                     median, device = result["median_ms"] / 1e3, result["device"]
                 else:

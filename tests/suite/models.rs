@@ -115,13 +115,19 @@ fn every_golden_on_every_device() {
                 }
             };
             println!("{name:34} {device:50} worst {:.1} % of the tolerance", 100.0 * used);
-            // The same bits every time, and without taps (other buffers, fewer norms).
+            // The same bits every time. Without taps there are other buffers, fewer norms and, where one token is pooled, a last
+            // block of one row, for which a GPU may have another kernel.
             for _ in 0..2 {
                 assert_eq!(session.forward(&pixels, true).unwrap(), outputs, "{name} on {device}: runs differ");
             }
             let bare = session.forward(&pixels, false).unwrap();
             for output in &bare.0 {
-                assert_eq!(Some(output), outputs.get(&output.name), "{name} on {device}: taps change {}", output.name);
+                let whole = outputs.get(&output.name).unwrap();
+                if session.device() == "cpu" {
+                    assert_eq!(output, whole, "{name} on {device}: taps change {}", output.name);
+                }
+                worst(&output.values, &whole.values, MODEL)
+                    .unwrap_or_else(|error| panic!("{name} on {device}: taps change {}: {error}", output.name));
             }
         }
     }
@@ -140,7 +146,8 @@ fn every_golden_in_f16() {
             let name = folder.file_name().unwrap().to_string_lossy().into_owned();
             let outputs = session.forward(&pixels, true).unwrap();
             let mut most = 0.0f64;
-            for output in &outputs.0 {
+            let bare = session.forward(&pixels, false).unwrap();
+            for output in outputs.0.iter().chain(&bare.0) {
                 let (_, want) = file.values(&output.name).unwrap();
                 let far = distance(&output.values, &want).unwrap_or_else(|e| panic!("{name} on {device}: {e}"));
                 assert!(far < 1e-2, "{name} on {device}: {} is off by {far:e}", output.name);

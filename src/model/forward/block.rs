@@ -4,30 +4,32 @@ use super::{Epilogue, Forward};
 use crate::error::Result;
 use crate::graph::TensorId;
 use crate::model::{Batch, Block, Mlp};
-use crate::ops::{Add, Attention, Glu, Linear, Op, Strides};
+use crate::ops::{Add, Attention, Glu, Linear, Op, Pool, PoolKind, Strides};
 
 impl Forward<'_> {
-    pub(super) fn block(&mut self, i: usize, x: TensorId) -> Result<TensorId> {
+    /// Block `i`; where `only` one token of it is wanted, attention, MLP and residuals are that token's alone, `[B, 1, D]`.
+    pub(super) fn block(&mut self, i: usize, x: TensorId, only: Option<usize>) -> Result<TensorId> {
         let at = |name: &str| format!("blocks.{i}.{name}");
+        let kept = self.keep(x, only)?;
         match self.cfg.block {
             Block::PreNorm => {
                 let normed = self.norm(&at("norm1"), x)?;
                 let gamma = self.layer_scale(&at("ls1"));
-                let x = self.attention(&at("attn"), normed, gamma, Some(x))?;
+                let x = self.attention(&at("attn"), normed, only, gamma, Some(kept))?;
                 let normed = self.norm(&at("norm2"), x)?;
                 let gamma = self.layer_scale(&at("ls2"));
                 self.mlp(&at("mlp"), self.cfg.mlp, normed, gamma, Some(x))
             }
             Block::PostNorm => {
-                let x = self.attention(&at("attn"), x, None, Some(x))?;
+                let x = self.attention(&at("attn"), x, only, None, Some(kept))?;
                 let x = self.norm(&at("norm1"), x)?;
                 let x = self.mlp(&at("mlp"), self.cfg.mlp, x, None, Some(x))?;
                 self.norm(&at("norm2"), x)
             }
             Block::ResPost => {
-                let mixed = self.attention(&at("attn"), x, None, None)?;
+                let mixed = self.attention(&at("attn"), x, only, None, None)?;
                 let mixed = self.norm(&at("norm1"), mixed)?;
-                let x = self.add(&at("add1"), x, mixed, 1.0)?;
+                let x = self.add(&at("add1"), kept, mixed, 1.0)?;
                 let hidden = self.mlp(&at("mlp"), self.cfg.mlp, x, None, None)?;
                 let hidden = self.norm(&at("norm2"), hidden)?;
                 self.add(&at("add2"), x, hidden, 1.0)
@@ -35,16 +37,17 @@ impl Forward<'_> {
             Block::ParallelScaling => {
                 let normed = self.norm(&at("norm1"), x)?;
                 let gamma = self.layer_scale(&at("ls"));
-                let x = self.attention(&at("attn"), normed, gamma, Some(x))?;
+                let x = self.attention(&at("attn"), normed, only, gamma, Some(kept))?;
+                let normed = self.keep(normed, only)?;
                 self.mlp(&at("mlp"), self.cfg.mlp, normed, gamma, Some(x))
             }
             Block::ParallelThings(branches) => {
-                let (input, mut x) = (x, x);
+                let (input, mut x) = (x, kept);
                 for j in 0..branches {
                     let at = |name: &str| at(&format!("attns.{j}.{name}"));
                     let normed = self.norm(&at("norm"), input)?;
                     let gamma = self.layer_scale(&at("ls"));
-                    x = self.attention(&at("attn"), normed, gamma, Some(x))?;
+                    x = self.attention(&at("attn"), normed, only, gamma, Some(x))?;
                 }
                 let input = x;
                 for j in 0..branches {
@@ -56,6 +59,16 @@ impl Forward<'_> {
                 Ok(x)
             }
         }
+    }
+
+    /// `x [B, T, D]`, or token `only` of it, `[B, 1, D]`.
+    fn keep(&mut self, x: TensorId, only: Option<usize>) -> Result<TensorId> {
+        let Some(token) = only else { return Ok(x) };
+        let shape = self.graph.tensor(x).shape.clone();
+        let y = self.graph.activation("token", &[shape[0], 1, shape[2]]);
+        let op = Pool::new(shape[0], shape[1], shape[2], PoolKind::Token(token));
+        self.graph.push("token", Op::Pool(op), vec![Some(x)], y)?;
+        Ok(y)
     }
 
     fn layer_scale(&mut self, name: &str) -> Option<TensorId> {
@@ -70,11 +83,12 @@ impl Forward<'_> {
         Ok(y)
     }
 
-    /// `residual + gamma·proj(attention(qkv(x)))`.
+    /// `residual + gamma·proj(attention(qkv(x)))`, of every token or of `only` one.
     fn attention(
         &mut self,
         name: &str,
         x: TensorId,
+        only: Option<usize>,
         gamma: Option<TensorId>,
         residual: Option<TensorId>,
     ) -> Result<TensorId> {
@@ -101,7 +115,10 @@ impl Forward<'_> {
                 std::mem::swap(&mut at.outer, &mut at.seq);
             }
         }
-        let mixed = self.graph.activation(name, &[self.batch, tokens, width]);
+        if let Some(token) = only {
+            (op.q_len, op.q.offset, op.o.outer) = (1, op.q.offset + token * op.q.seq, width);
+        }
+        let mixed = self.graph.activation(name, &[self.batch, only.map_or(tokens, |_| 1), width]);
         self.graph.push(name, Op::Attention(op), vec![Some(q), Some(k), Some(v)], mixed)?;
         if !cfg.attn_proj {
             return match residual {

@@ -22,6 +22,10 @@ impl Forward<'_> {
         }
         let norm_pooled = cfg.final_norm && !tokens_normed;
         let pooled = match cfg.pool {
+            // The last block may have kept that token alone.
+            Pooling::Tokens(PoolKind::Token(_)) if self.graph.tensor(x).shape[1] == 1 => {
+                self.pool("pool", x, PoolKind::Token(0), norm_pooled)?
+            }
             Pooling::Tokens(kind) => self.pool("pool", x, kind, norm_pooled)?,
             Pooling::Attention(from) => self.attention_pool(x, from)?,
             Pooling::ClassAndMean { from, layers } => self.class_and_mean(x, from, layers)?,

@@ -3,10 +3,10 @@
 mod block;
 mod head;
 
-use super::{NormAxes, VitConfig};
+use super::{Batch, Head, NormAxes, Pooling, VitConfig};
 use crate::error::{Error, Result};
 use crate::graph::{Dtype, Graph, Precision, TensorId};
-use crate::ops::{Activation, LayerNorm, Linear, Op, PixelSource, Tokens, Unfold};
+use crate::ops::{Activation, LayerNorm, Linear, Op, PixelSource, PoolKind, Tokens, Unfold};
 
 /// What the pixels are given as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,11 +63,12 @@ pub struct Request {
 pub fn build(cfg: &VitConfig, request: Request, limit: u64) -> Result<Graph> {
     let mut pass = Forward { graph: Graph::new(request.precision), cfg, batch: request.batch, limit, classes: None };
     let mut x = pass.embed(request.input)?;
+    let only = last_token(cfg, request);
     for i in 0..cfg.depth {
         if request.taps.wants(i) {
             pass.graph.output(&format!("hidden_states.{i}"), x);
         }
-        x = pass.block(i, x)?;
+        x = pass.block(i, x, only.filter(|_| i + 1 == cfg.depth))?;
         pass.keep_class(i, x)?;
     }
     if request.taps.wants(cfg.depth) {
@@ -75,6 +76,17 @@ pub fn build(cfg: &VitConfig, request: Request, limit: u64) -> Result<Graph> {
     }
     pass.finish(x, request.last_hidden_state)?;
     Ok(pass.graph)
+}
+
+/// The one token of the last block's output that is read, if it is one: the others then need not be computed.
+fn last_token(cfg: &VitConfig, request: Request) -> Option<usize> {
+    let Pooling::Tokens(PoolKind::Token(token)) = cfg.pool else { return None };
+    let whole = request.last_hidden_state
+        || request.taps.wants(cfg.depth)
+        || cfg.head == Head::Distilled
+        || cfg.batch != Batch::Independent
+        || cfg.norm_axes == NormAxes::Joint;
+    (!whole).then_some(token)
 }
 
 struct Forward<'a> {
