@@ -2,7 +2,7 @@
 
     python benches/peers/peers.py --vit-gpu target/release/vit-gpu --device gpu --batch-size 1,8 --output peers.json
 
-Engines: this crate (the processor, the GPU in f32 and f16), onnxruntime (processor, WebGPU), PyTorch (processor; CUDA in f32
+Engines: this crate (the processor in f32 and i8, the GPU in f32 and f16), onnxruntime (processor, WebGPU), PyTorch (processor; CUDA in f32
 without TF32, f16 eager with SDPA, f16 under torch.compile), and on the processor candle and tract, built before with
 `cargo build --release --manifest-path benches/peers/rust/Cargo.toml`. What is not there, or finds no device, is left out and said so.
 Every engine's logits are compared with PyTorch's f32 on the processor before it is timed. `requirements.txt` pins versions.
@@ -194,8 +194,7 @@ class VitGpu:
         return subprocess.run([self.program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
     def arguments(self):
-        precision = [] if self.device == "cpu" else ["--precision", self.precision]
-        return ["--model", f"random:{ARCH}@0", "--device", self.device, *precision, "-q"]
+        return ["--model", f"random:{ARCH}@0", "--device", self.device, "--precision", self.precision, "-q"]
 
     def logits(self, x):
         from safetensors.numpy import load_file, save_file
@@ -219,6 +218,7 @@ class VitGpu:
 
 def engines(args, onnx):
     yield "vit-gpu cpu f32", lambda: VitGpu(args.vit_gpu, "cpu", "f32"), 1e-4
+    yield "vit-gpu cpu i8", lambda: VitGpu(args.vit_gpu, "cpu", "i8"), 2e-2
     for precision in args.precision.split(",") if args.device != "cpu" else []:
         limit = 1e-4 if precision == "f32" else 1e-2
         yield f"vit-gpu {args.device} {precision}", lambda p=precision: VitGpu(args.vit_gpu, args.device, p), limit
@@ -296,9 +296,10 @@ def main():
                 rows.append(row | {"median_ms": 1e3 * median, "images_per_s": batch / median, "relative_l2": far})
                 print(f"{name:<26} batch {batch:>4} {1e3 * median:>10.2f} ms", file=sys.stderr)
 
-    print(f"| engine | version | batch | ms | images/s | vit-gpu's best is | off by |\n|---|---|---|---|---|---|---|")
+    print(f"| engine | version | batch | ms | images/s | ratio to vit-gpu's best f32 | off by |\n|---|---|---|---|---|---|---|")
     for row in rows:
-        mine = [r["median_ms"] for r in rows if r["batch"] == row["batch"] and r["engine"].startswith("vit-gpu")]
+        ours = [r for r in rows if r["batch"] == row["batch"] and r["engine"].startswith("vit-gpu")]
+        mine = [r["median_ms"] for r in ours if r["engine"].split()[-1] == "f32"]
         ratio = f"{row['median_ms'] / min(mine):.2f}×" if mine else ""
         print(
             f"| {row['engine']} | {row['version']} | {row['batch']} | {row['median_ms']:.1f} | {row['images_per_s']:.2f} "

@@ -7,6 +7,9 @@ const F32_TOLERANCE: f64 = 1e-4;
 /// f16 results, each as one vector, may be as far from the reference's, relative to its length.
 const F16_DISTANCE: f64 = 1e-2;
 
+/// i8 results likewise.
+const I8_DISTANCE: f64 = 2e-2;
+
 /// How far one output is from the reference, over all images.
 #[derive(Default)]
 pub struct Distance {
@@ -44,6 +47,7 @@ impl Distance {
         match precision {
             Precision::F32 => self.share <= 1.0,
             Precision::F16 => self.relative() <= F16_DISTANCE,
+            Precision::I8 => self.relative() <= I8_DISTANCE,
         }
     }
 }

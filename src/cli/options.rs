@@ -44,8 +44,8 @@ pub struct RunOptions {
     /// auto, gpu, cpu, or an adapter's index or part of its name (see `vit-gpu devices`)
     #[arg(long, short = 'd', default_value = "auto")]
     pub device: DeviceRequest,
-    /// What weights and activations are stored in: f32, or f16 on GPUs that have it
-    #[arg(long, default_value = "f32", value_name = "f32|f16")]
+    /// What weights and activations are stored in: f32; f16 on GPUs that have it; i8 on the processor
+    #[arg(long, default_value = "f32", value_name = "f32|f16|i8")]
     pub precision: Precision,
     #[command(flatten)]
     pub tuning: Tuning,

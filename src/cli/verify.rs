@@ -23,11 +23,11 @@ pub struct Args {
     images: Vec<String>,
     #[command(flatten)]
     model: ModelOptions,
-    /// gpu, or an adapter's index or part of its name (see `vit-gpu devices`)
+    /// gpu, an adapter's index or part of its name (see `vit-gpu devices`), or cpu for its i8
     #[arg(long, short = 'd', default_value = "gpu")]
     device: DeviceRequest,
     /// Only this precision [default: all that the device has]
-    #[arg(long, value_name = "f32|f16")]
+    #[arg(long, value_name = "f32|f16|i8")]
     precision: Option<Precision>,
     /// Only these kernels [default: all that the device can run]
     #[arg(long, value_name = "NAME")]
@@ -45,8 +45,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Ended {
-    if args.device == DeviceRequest::Cpu {
-        return Err(Error::Usage("verify compares a GPU with the processor: --device must name a GPU".into()).into());
+    if args.device == DeviceRequest::Cpu && args.precision.is_some_and(|precision| precision != Precision::I8) {
+        let reason = "verify compares with the processor's f32: --device cpu goes with --precision i8 alone";
+        return Err(Error::Usage(reason.into()).into());
     }
     let checkpoint = args.model.open()?;
     let reference = open(&checkpoint, &DeviceRequest::Cpu, Precision::F32, Kernels::Auto)?;
@@ -101,10 +102,19 @@ fn open(
 
 /// Precisions and kernels to run: those asked for, or those the device has.
 fn offered(args: &Args, checkpoint: &Checkpoint) -> Result<Vec<Run>, Error> {
-    let precisions = args.precision.map_or(vec![Precision::F32, Precision::F16], |one| vec![one]);
-    let kernels = args
-        .kernels
-        .map_or(vec![Kernels::Auto, Kernels::Portable, Kernels::Software, Kernels::Matrix], |one| vec![one]);
+    let (mut precisions, mut kernels) = match args.device {
+        DeviceRequest::Cpu => (vec![Precision::I8], vec![Kernels::Auto]),
+        _ => (
+            vec![Precision::F32, Precision::F16],
+            vec![Kernels::Auto, Kernels::Portable, Kernels::Software, Kernels::Matrix],
+        ),
+    };
+    if let Some(one) = args.precision {
+        precisions = vec![one];
+    }
+    if let Some(one) = args.kernels {
+        kernels = vec![one];
+    }
     let mut able = Vec::new();
     let mut refused = None;
     for precision in precisions {

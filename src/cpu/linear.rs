@@ -6,6 +6,7 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::int8;
 use super::math::exp;
 use super::pack::{Packed, Rows, pack_rows, tiles};
 use crate::ops::{Activation, Data, Linear, Operands};
@@ -15,35 +16,59 @@ const TASK_BYTES: usize = 512 << 10;
 /// Tasks per thread: enough that none waits long for the last.
 const TASKS: usize = 4;
 
-/// `operands` are those of [`Linear`], the weight as it lies or `packed` already.
-pub fn run(op: &Linear, operands: &Operands<'_>, packed: Option<&Packed>, scratch: &mut Vec<f32>, out: &mut [f32]) {
+/// A weight laid out for products.
+pub enum Matrix {
+    F32(Packed),
+    Int8(int8::Weights),
+}
+
+/// `operands` are those of [`Linear`], the weight as it lies or as `matrix` already.
+pub fn run(op: &Linear, operands: &Operands<'_>, matrix: Option<&Matrix>, scratch: &mut Vec<f32>, out: &mut [f32]) {
     let [x, w, bias, gamma, residual] = [0, 1, 2, 3, 4].map(|i| operands[i].map_or(&[][..], Data::f32));
     if op.m == 0 || op.n == 0 {
         return;
     }
     let fresh;
-    let packed = match packed {
-        Some(packed) => packed,
+    let matrix = match matrix {
+        Some(matrix) => matrix,
         None => {
-            fresh = Packed::new(w, op.n, op.k);
+            fresh = Matrix::F32(Packed::new(w, op.n, op.k));
             &fresh
         }
     };
-    let tiles = tiles(op.m, packed.shape.rows);
-    pack_rows(&x[op.x_row * op.k..], op.k, &tiles, scratch);
+    let x = &x[op.x_row * op.k..];
+    let (most_rows, width) = match matrix {
+        Matrix::F32(packed) => (packed.shape.rows, packed.shape.cols),
+        Matrix::Int8(_) => (int8::ROWS, int8::COLS),
+    };
+    let tiles = tiles(op.m, most_rows);
+    let factors = match matrix {
+        Matrix::F32(weight) => {
+            pack_rows(x, op.k, &tiles, scratch);
+            Factors::F32(scratch, weight)
+        }
+        Matrix::Int8(weight) => Factors::Int8(int8::round(x, weight, &tiles, scratch), weight),
+    };
     let first = op.y_row * op.ld;
     let residual = if op.residual { &residual[first..] } else { &[] };
-    let product = Product { op, x: scratch, packed, bias, gamma, residual };
+    let product = Product { op, factors, most_rows, width, bias, gamma, residual };
     let rows = out[first..].chunks_mut(op.ld).take(op.m).map(|row| &mut row[op.y_col..op.y_col + op.n]).collect();
     split(&product, &tiles, rows).into_par_iter().for_each(|task| task.run(&product));
+}
+
+/// What is multiplied: packed rows and the weight.
+enum Factors<'a> {
+    F32(&'a [f32], &'a Packed),
+    Int8(int8::Activations<'a>, &'a int8::Weights),
 }
 
 /// A product and what follows it.
 struct Product<'a> {
     op: &'a Linear,
-    /// Packed rows.
-    x: &'a [f32],
-    packed: &'a Packed,
+    factors: Factors<'a>,
+    /// Rows and columns of its register tiles.
+    most_rows: usize,
+    width: usize,
     bias: &'a [f32],
     gamma: &'a [f32],
     /// From the first row written on.
@@ -62,9 +87,10 @@ struct Task<'t, 'o> {
 /// Cuts the output so that a task's rows fit a core's cache and there are a few tasks for each thread.
 fn split<'t, 'o>(product: &Product<'_>, tiles: &'t [Rows], mut rows: Vec<&'o mut [f32]>) -> Vec<Task<'t, 'o>> {
     let Linear { n, k, .. } = *product.op;
-    let width = product.packed.shape.cols;
+    let width = product.width;
     let panels = n.div_ceil(width);
-    let fitting = (TASK_BYTES / (4 * k.max(1) * product.packed.shape.rows)).max(1);
+    let bytes = if matches!(product.factors, Factors::F32(..)) { 4 } else { 1 };
+    let fitting = (TASK_BYTES / (bytes * k.max(1) * product.most_rows)).max(1);
     let down = tiles.len().div_ceil(fitting);
     let across = (TASKS * rayon::current_num_threads()).div_ceil(down).clamp(1, panels);
     let mut tasks = Vec::with_capacity(down * across);
@@ -87,13 +113,11 @@ impl Task<'_, '_> {
         let arch = pulp::Arch::new();
         let first = self.tiles[0].0;
         let cols = self.out[0].len();
-        let width = product.packed.shape.cols;
-        for from in (0..cols).step_by(width) {
+        for from in (0..cols).step_by(product.width) {
             let col = self.col + from;
-            let panel = product.packed.panel(col / width);
             for &(row, rows) in self.tiles {
                 let out = &mut self.out[row - first..row - first + rows];
-                arch.dispatch(Tile { product, panel, row, col, from, out });
+                arch.dispatch(Tile { product, row, col, from, out });
             }
         }
     }
@@ -102,7 +126,6 @@ impl Task<'_, '_> {
 /// One register tile.
 struct Tile<'a, 'o> {
     product: &'a Product<'a>,
-    panel: &'a [f32],
     row: usize,
     col: usize,
     /// First column within the rows of `out`.
@@ -119,18 +142,26 @@ impl WithSimd for Tile<'_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let rows = self.out.len();
-        let x = &self.product.x[self.row * self.product.op.k..][..rows * self.product.op.k];
         let mut sums = [0.0f32; MOST];
-        macro_rules! tile {
-            ($($rows:literal)*) => {
-                match rows {
-                    $($rows => multiply::<S, $rows>(simd, x, self.panel, &mut sums),)*
-                    _ => unreachable!("a tile of {rows} rows"),
+        let panel = self.col / self.product.width;
+        match &self.product.factors {
+            Factors::F32(x, weight) => {
+                let x = &x[self.row * self.product.op.k..][..rows * self.product.op.k];
+                let panel = weight.panel(panel);
+                macro_rules! tile {
+                    ($($rows:literal)*) => {
+                        match rows {
+                            $($rows => multiply::<S, $rows>(simd, x, panel, &mut sums),)*
+                            _ => unreachable!("a tile of {rows} rows"),
+                        }
+                    };
                 }
-            };
+                tile!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+            }
+            Factors::Int8(x, weight) => int8::multiply(x, weight, panel, (self.row, rows), &mut sums),
         }
-        tile!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-        self.store(&sums, 2 * S::F32_LANES);
+        let width = self.product.width;
+        self.store(&sums, width);
     }
 }
 

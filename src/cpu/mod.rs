@@ -2,6 +2,7 @@
 
 mod attention;
 mod glu;
+mod int8;
 mod layer_norm;
 mod linear;
 mod math;
@@ -11,18 +12,19 @@ mod peak;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use linear::Matrix;
 use pack::Packed;
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Kind, Node, Plan, TensorId, WeightRef};
+use crate::graph::{Graph, Kind, Node, Plan, Precision, TensorId, WeightRef};
 use crate::model::WeightLoader;
 use crate::ops::{Data, Op, Operands};
 
 /// A weight as it is used.
 enum Stored {
     Plain(Box<[f32]>),
-    /// A linear layer's matrix.
-    Packed(Packed),
+    /// A linear layer's.
+    Matrix(Matrix),
 }
 
 /// What runs write: activation slots, and room for a product's packed rows.
@@ -54,6 +56,12 @@ impl CpuExecutor {
         Ok(CpuExecutor { loader, weights: RwLock::default(), memory: Mutex::default(), threads })
     }
 
+    /// Whether this processor has the instructions that make [`Precision::I8`] faster than f32: AVX-512's VNNI.
+    #[must_use]
+    pub fn has_dot_products() -> bool {
+        int8::dot_products()
+    }
+
     /// Worker threads.
     #[must_use]
     pub fn threads(&self) -> usize {
@@ -82,9 +90,15 @@ impl CpuExecutor {
                 let mut values = vec![0.0; tensor.len()].into_boxed_slice();
                 self.loader.load(&at.name, at.rows.map_or(0, |(first, _)| first), &mut values)?;
                 let stored = match tensor.shape[..] {
-                    [n, k] if matrices.contains(&id) => {
-                        Stored::Packed(self.threads.install(|| Packed::new(&values, n, k)))
-                    }
+                    [n, k] if matrices.contains(&id) => Stored::Matrix(self.threads.install(|| {
+                        // Patch embedding and head are little work and all of the result.
+                        let block = at.name.starts_with("blocks.");
+                        if graph.precision == Precision::I8 && block && k <= int8::LARGEST_K {
+                            Matrix::Int8(int8::Weights::new(&values, n, k))
+                        } else {
+                            Matrix::F32(Packed::new(&values, n, k))
+                        }
+                    })),
                     _ => Stored::Plain(values),
                 };
                 weights.insert(at.clone(), stored);
@@ -126,10 +140,10 @@ struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    fn packed(&self, id: TensorId) -> Option<&'a Packed> {
+    fn matrix(&self, id: TensorId) -> Option<&'a Matrix> {
         match &self.graph.tensor(id).kind {
             Kind::Weight(at) => match self.weights.get(at)? {
-                Stored::Packed(packed) => Some(packed),
+                Stored::Matrix(matrix) => Some(matrix),
                 Stored::Plain(_) => None,
             },
             _ => None,
@@ -142,7 +156,8 @@ impl<'a> Values<'a> {
             Kind::Input => self.inputs.iter().find(|(name, _)| *name == tensor.name).map(|(_, data)| *data),
             Kind::Weight(at) => self.weights.get(at).map(|stored| match stored {
                 Stored::Plain(values) => Data::F32(values),
-                Stored::Packed(packed) => Data::F32(&packed.values),
+                Stored::Matrix(Matrix::F32(packed)) => Data::F32(&packed.values),
+                Stored::Matrix(Matrix::Int8(weights)) => Data::U8(bytemuck::cast_slice(&weights.values)),
             }),
             Kind::Activation => self.plan.slot(id).map(|slot| Data::F32(&slots[slot][..tensor.len()])),
         };
@@ -157,8 +172,8 @@ fn run_node(node: &Node, values: &Values<'_>, slots: &mut [Vec<f32>], scratch: &
     let operands: Result<Vec<_>> =
         node.inputs.iter().map(|id| id.map(|id| values.get(id, slots)).transpose()).collect();
     let len = values.graph.tensor(node.output).len();
-    let packed = node.inputs.get(1).copied().flatten().and_then(|id| values.packed(id));
-    let done = operands.and_then(|operands| run_with(&node.op, &operands, packed, scratch, &mut out[..len]));
+    let matrix = node.inputs.get(1).copied().flatten().and_then(|id| values.matrix(id));
+    let done = operands.and_then(|operands| run_with(&node.op, &operands, matrix, scratch, &mut out[..len]));
     slots[slot] = out;
     done
 }
@@ -171,18 +186,18 @@ pub fn run_op(op: &Op, operands: &Operands<'_>, out: &mut [f32]) -> Result<()> {
     run_with(op, operands, None, &mut Vec::new(), out)
 }
 
-/// The same with a weight that is packed already and room that is kept.
+/// The same with a weight that is laid out already and room that is kept.
 fn run_with(
     op: &Op,
     operands: &Operands<'_>,
-    packed: Option<&Packed>,
+    matrix: Option<&Matrix>,
     scratch: &mut Vec<f32>,
     out: &mut [f32],
 ) -> Result<()> {
     let lens: Vec<_> = operands.iter().map(|data| data.map(Data::len)).collect();
     op.check(&lens, out.len())?;
     match op {
-        Op::Linear(op) => linear::run(op, operands, packed, scratch, out),
+        Op::Linear(op) => linear::run(op, operands, matrix, scratch, out),
         Op::Attention(op) => attention::run(op, operands, out),
         Op::LayerNorm(op) => layer_norm::run(op, operands, out),
         Op::Glu(op) => glu::run(op, operands, out),

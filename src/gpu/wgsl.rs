@@ -20,7 +20,7 @@ pub type Constants = Vec<(&'static str, u32)>;
 pub fn assemble(parts: &[&str], enables: &[&str], precision: Precision, constants: &[(&str, u32)]) -> String {
     let mut text: String = enables.iter().map(|name| format!("enable {name};\n")).collect();
     text.push_str(match precision {
-        Precision::F32 => "alias E = f32;\nalias E4 = vec4<f32>;\n",
+        Precision::F32 | Precision::I8 => "alias E = f32;\nalias E4 = vec4<f32>;\n",
         Precision::F16 => "alias E = f16;\nalias E4 = vec4<f16>;\n",
     });
     for (name, value) in constants {

@@ -19,7 +19,7 @@ impl TensorId {
     }
 }
 
-/// What weights and activations are stored in. Sums, norms and the softmax are f32 in either.
+/// What weights and activations are stored in. Norms, the softmax and sums of floats are f32 in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
     /// 32-bit floats: PyTorch's numbers.
@@ -27,19 +27,23 @@ pub enum Precision {
     F32,
     /// 16-bit floats (IEEE half), on GPUs that have them.
     F16,
+    /// Products of 8-bit whole numbers in the blocks, on the processor: weights with a scale per output channel, activations
+    /// with a range per row. All else is f32.
+    I8,
 }
 
 impl Precision {
-    /// `f32` or `f16`.
+    /// `f32`, `f16` or `i8`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Precision::F32 => "f32",
             Precision::F16 => "f16",
+            Precision::I8 => "i8",
         }
     }
 
-    /// Bytes of an element.
+    /// Bytes of an element of an activation.
     #[must_use]
     pub fn bytes(self) -> u64 {
         Dtype::from(self).bytes()
@@ -53,7 +57,8 @@ impl std::str::FromStr for Precision {
         match text {
             "f32" => Ok(Precision::F32),
             "f16" => Ok(Precision::F16),
-            _ => Err(crate::Error::Usage(format!("unknown precision `{text}`: f32 or f16"))),
+            "i8" => Ok(Precision::I8),
+            _ => Err(crate::Error::Usage(format!("unknown precision `{text}`: f32, f16 or i8"))),
         }
     }
 }
@@ -84,7 +89,7 @@ impl Dtype {
 impl From<Precision> for Dtype {
     fn from(precision: Precision) -> Self {
         match precision {
-            Precision::F32 => Dtype::F32,
+            Precision::F32 | Precision::I8 => Dtype::F32,
             Precision::F16 => Dtype::F16,
         }
     }

@@ -25,7 +25,7 @@ use crate::preprocess::{Image, Pixels};
 pub struct SessionOptions {
     /// The device.
     pub device: DeviceRequest,
-    /// What weights and activations are stored in; the processor computes in f32 only.
+    /// What weights and activations are stored in: the processor has f32 and i8, GPUs f32 and f16.
     pub precision: Precision,
     /// The family of GPU kernels.
     pub kernels: Kernels,
@@ -82,17 +82,25 @@ impl Session {
     pub async fn new_async(checkpoint: Checkpoint, options: &SessionOptions) -> Result<Session> {
         let loader = Arc::clone(&checkpoint.loader);
         let (mut note, precision) = (None, options.precision);
-        let backend = match GpuExecutor::open(&options.device, options.kernels, precision, Arc::clone(&loader)).await? {
+        // Eight bits are the processor's alone, so that is the best device for them.
+        let device = match (precision, &options.device) {
+            (Precision::I8, DeviceRequest::Auto) => &DeviceRequest::Cpu,
+            (_, asked) => asked,
+        };
+        let backend = match GpuExecutor::open(device, options.kernels, precision, Arc::clone(&loader)).await? {
             Some(gpu) => Backend::Gpu(Box::new(gpu)),
             None if precision == Precision::F16 => {
                 let reason = match options.device {
                     DeviceRequest::Auto => format!("f16 needs a GPU: {}", automatic(&adapters().await).1),
-                    _ => "the processor computes in f32: f16 needs a GPU".to_owned(),
+                    _ => "the processor computes in f32 or i8: f16 needs a GPU".to_owned(),
                 };
                 return Err(Error::NoDevice { request: options.device.to_string(), reason });
             }
             None => {
-                if options.device == DeviceRequest::Auto {
+                if precision == Precision::I8 && !CpuExecutor::has_dot_products() {
+                    note = Some("this processor has no AVX-512 VNNI: i8 is slower than f32 here".to_owned());
+                }
+                if *device == DeviceRequest::Auto {
                     note =
                         Some(format!("no GPU is used ({}): running on the processor", automatic(&adapters().await).1));
                 }

@@ -8,6 +8,7 @@ mod device;
 mod docs;
 mod families;
 mod images;
+mod int8;
 mod layers;
 mod limits;
 mod models;

@@ -53,7 +53,7 @@ fn check_with(kernels: Kernels, what: &str, op: &Op, operands: &[Option<Data<'_>
     assert_close(&format!("{what} on the processor"), &got, &want, tolerance);
     for executor in device::executors() {
         let (operands, want, tolerance) = match executor.precision {
-            Precision::F32 => (rounded(op, operands, Precision::F32), want.clone(), tolerance),
+            Precision::F32 | Precision::I8 => (rounded(op, operands, Precision::F32), want.clone(), tolerance),
             Precision::F16 => {
                 let halves = rounded(op, operands, Precision::F16);
                 let mut want = start.clone();

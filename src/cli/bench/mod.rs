@@ -33,8 +33,8 @@ pub struct Args {
     /// Timed runs of each; the median is reported
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// What weights and activations are stored in: f32 or f16; the processor always computes in f32
-    #[arg(long, default_value = "f32", value_name = "f32|f16")]
+    /// What weights and activations are stored in: f32, f16 (the processor then computes in f32) or i8 (on the processor)
+    #[arg(long, default_value = "f32", value_name = "f32|f16|i8")]
     precision: Precision,
     /// Also show what each kind of operation takes, on devices with timestamps
     #[arg(long)]
@@ -60,7 +60,10 @@ pub fn run(args: &Args) -> Ended {
     let mut model = String::new();
     let mut wanted: Option<Vec<f32>> = None;
     for device in &args.device {
-        let precision = if *device == DeviceRequest::Cpu { Precision::F32 } else { args.precision };
+        let precision = match (device, args.precision) {
+            (DeviceRequest::Cpu, Precision::F16) => Precision::F32,
+            (_, asked) => asked,
+        };
         let start = Instant::now();
         let session = open(&args.model, device, precision, &args.tuning)?;
         let opened = start.elapsed().as_secs_f64();

@@ -55,6 +55,9 @@ impl Capabilities {
     /// [`Error::Device`] if the adapter lacks what the precision or the named kernels need.
     pub fn new(report: &AdapterReport, kernels: Kernels, precision: Precision) -> Result<Self> {
         let lacks = |reason: String| Err(Error::Device { adapter: report.name.clone(), reason });
+        if precision == Precision::I8 {
+            return lacks("i8 is for the processor: use --device cpu, or --precision f32 or f16".into());
+        }
         if precision == Precision::F16 && !report.f16 {
             return lacks("it has no 16-bit floats: use --precision f32".into());
         }

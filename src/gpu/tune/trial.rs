@@ -46,7 +46,7 @@ impl<'a> Trial<'a> {
     pub async fn check(&self, kernel: &'static str) -> Result<()> {
         let output = self.single.run(Some(kernel)).await?;
         let allowed = match self.precision {
-            Precision::F32 => 1e-4,
+            Precision::F32 | Precision::I8 => 1e-4,
             Precision::F16 => 2e-2,
         };
         for (at, want) in &self.rows {
@@ -74,7 +74,7 @@ impl<'a> Trial<'a> {
 fn values(name: &str, len: usize, precision: Precision) -> Vec<f32> {
     let stream = HashedValues::new(name, 0);
     let round = |value: f32| match precision {
-        Precision::F32 => value,
+        Precision::F32 | Precision::I8 => value,
         Precision::F16 => half::f16::from_f32(value).to_f32(),
     };
     (0..len).map(|i| round(stream.get(i))).collect()
