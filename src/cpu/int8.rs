@@ -22,7 +22,7 @@ type Sums<const R: usize> = [[i32; COLS]; R];
 
 /// A weight in panels of [`COLS`] columns: `[panels][k / 4][cols][4]`, padded with zeros.
 pub struct Weights {
-    pub values: Vec<i8>,
+    values: Vec<i8>,
     /// Of each column, those that pad the last panel included: its scale, and the sum of its values.
     columns: Vec<[f32; 2]>,
     k: usize,

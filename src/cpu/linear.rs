@@ -3,6 +3,8 @@
 //! Written here because the kept crates are slower with such few rows, which packing weights at every call costs most:
 //! docs/performance.md has the measurements (`gemm`, `rten-gemm`).
 
+use std::cell::Cell;
+
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -113,19 +115,32 @@ impl Task<'_, '_> {
         let arch = pulp::Arch::new();
         let first = self.tiles[0].0;
         let cols = self.out[0].len();
+        let mut room = ROOM.take();
         for from in (0..cols).step_by(product.width) {
             let col = self.col + from;
+            let panel = match &product.factors {
+                Factors::F32(_, weight) => weight.panel(col / product.width, &mut room),
+                Factors::Int8(..) => &[],
+            };
             for &(row, rows) in self.tiles {
                 let out = &mut self.out[row - first..row - first + rows];
-                arch.dispatch(Tile { product, row, col, from, out });
+                arch.dispatch(Tile { product, panel, row, col, from, out });
             }
         }
+        ROOM.set(room);
     }
+}
+
+thread_local! {
+    /// A widened panel: fresh memory for every task would cost more than widening does.
+    static ROOM: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
 /// One register tile.
 struct Tile<'a, 'o> {
     product: &'a Product<'a>,
+    /// The columns of an f32 weight.
+    panel: &'a [f32],
     row: usize,
     col: usize,
     /// First column within the rows of `out`.
@@ -143,22 +158,23 @@ impl WithSimd for Tile<'_, '_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let rows = self.out.len();
         let mut sums = [0.0f32; MOST];
-        let panel = self.col / self.product.width;
         match &self.product.factors {
-            Factors::F32(x, weight) => {
+            Factors::F32(x, _) => {
                 let x = &x[self.row * self.product.op.k..][..rows * self.product.op.k];
-                let panel = weight.panel(panel);
                 macro_rules! tile {
                     ($($rows:literal)*) => {
                         match rows {
-                            $($rows => multiply::<S, $rows>(simd, x, panel, &mut sums),)*
+                            $($rows => multiply::<S, $rows>(simd, x, self.panel, &mut sums),)*
                             _ => unreachable!("a tile of {rows} rows"),
                         }
                     };
                 }
                 tile!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
             }
-            Factors::Int8(x, weight) => int8::multiply(x, weight, panel, (self.row, rows), &mut sums),
+            Factors::Int8(x, weight) => {
+                let panel = self.col / self.product.width;
+                int8::multiply(x, weight, panel, (self.row, rows), &mut sums);
+            }
         }
         let width = self.product.width;
         self.store(&sums, width);

@@ -156,8 +156,8 @@ impl<'a> Values<'a> {
             Kind::Input => self.inputs.iter().find(|(name, _)| *name == tensor.name).map(|(_, data)| *data),
             Kind::Weight(at) => self.weights.get(at).map(|stored| match stored {
                 Stored::Plain(values) => Data::F32(values),
-                Stored::Matrix(Matrix::F32(packed)) => Data::F32(&packed.values),
-                Stored::Matrix(Matrix::Int8(weights)) => Data::U8(bytemuck::cast_slice(&weights.values)),
+                // Read as a matrix.
+                Stored::Matrix(_) => Data::F32(&[]),
             }),
             Kind::Activation => self.plan.slot(id).map(|slot| Data::F32(&slots[slot][..tensor.len()])),
         };
@@ -194,7 +194,10 @@ fn run_with(
     scratch: &mut Vec<f32>,
     out: &mut [f32],
 ) -> Result<()> {
-    let lens: Vec<_> = operands.iter().map(|data| data.map(Data::len)).collect();
+    let mut lens: Vec<_> = operands.iter().map(|data| data.map(Data::len)).collect();
+    if let (Some(_), Op::Linear(op)) = (matrix, op) {
+        lens[1] = Some(op.n * op.k);
+    }
     op.check(&lens, out.len())?;
     match op {
         Op::Linear(op) => linear::run(op, operands, matrix, scratch, out),

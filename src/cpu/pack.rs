@@ -1,5 +1,7 @@
 //! Matrices laid out for the product's inner loop: weights once, at load; activations before each product.
 
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -33,29 +35,96 @@ impl Shape {
 
 /// A weight `[n, k]` in panels of [`Shape::cols`] columns: `[panels][k][cols]`, the last one padded with zeros.
 pub struct Packed {
-    pub values: Vec<f32>,
+    values: Values,
     pub shape: Shape,
-    pub k: usize,
+    k: usize,
+}
+
+/// In the narrowest type that every value fits: a file of halves takes no more memory than it has bytes.
+enum Values {
+    F32(Vec<f32>),
+    F16(Vec<f16>),
+    Bf16(Vec<bf16>),
 }
 
 impl Packed {
     pub fn new(weight: &[f32], n: usize, k: usize) -> Packed {
         let shape = Shape::here();
         let cols = shape.cols;
-        let mut values = vec![0.0; n.div_ceil(cols) * cols * k];
-        values.par_chunks_mut((cols * k).max(1)).enumerate().for_each(|(i, panel)| {
-            for (j, row) in weight[i * cols * k..].chunks_exact(k.max(1)).take(cols).enumerate() {
-                panel[j..].iter_mut().step_by(cols).zip(row).for_each(|(to, value)| *to = *value);
-            }
-        });
+        let len = n.div_ceil(cols) * cols * k;
+        let values = if weight.par_iter().all(|value| value.to_bits() & 0xFFFF == 0) {
+            let mut values = vec![bf16::ZERO; len];
+            fill(&mut values, weight, k, cols, |to, from| to.convert_from_f32_slice(from));
+            Values::Bf16(values)
+        } else if weight.par_chunks(BLOCK).all(fits_f16) {
+            let mut values = vec![f16::ZERO; len];
+            fill(&mut values, weight, k, cols, |to, from| to.convert_from_f32_slice(from));
+            Values::F16(values)
+        } else {
+            let mut values = vec![0.0; len];
+            fill(&mut values, weight, k, cols, |to, from| to.copy_from_slice(from));
+            Values::F32(values)
+        };
         Packed { values, shape, k }
     }
 
-    /// Columns `i·cols` and on, `[k][cols]`.
-    pub fn panel(&self, i: usize) -> &[f32] {
+    /// Columns `i·cols` and on, `[k][cols]`; halves are widened into `room`.
+    pub fn panel<'a>(&'a self, i: usize, room: &'a mut Vec<f32>) -> &'a [f32] {
         let len = self.shape.cols * self.k;
-        &self.values[i * len..(i + 1) * len]
+        let range = i * len..(i + 1) * len;
+        if let Values::F32(values) = &self.values {
+            return &values[range];
+        }
+        room.resize(room.len().max(len), 0.0);
+        let room = &mut room[..len];
+        match &self.values {
+            Values::F32(_) => {}
+            Values::F16(values) => pulp::Arch::new().dispatch(|| {
+                room.iter_mut().zip(&values[range]).for_each(|(to, from)| *to = widened(from.to_bits()));
+            }),
+            Values::Bf16(values) => pulp::Arch::new().dispatch(|| {
+                room.iter_mut().zip(&values[range]).for_each(|(to, from)| *to = from.to_f32());
+            }),
+        }
+        room
     }
+}
+
+/// Values at a time.
+const BLOCK: usize = 1024;
+
+/// The f32 of a finite half, in steps that vectorise as `half`'s do not.
+#[inline(always)]
+fn widened(bits: u16) -> f32 {
+    let (sign, rest) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7FFF) << 13);
+    // Exponents count from -15 and -127. Those below the least one are taken off 2⁻¹⁴, which is exact.
+    let normal = rest + (112 << 23);
+    let small = (f32::from_bits(rest + (113 << 23)) - f32::from_bits(113 << 23)).to_bits();
+    f32::from_bits(sign | if rest < 1 << 23 { small } else { normal })
+}
+
+/// Whether halves hold the values to the bit, all of them finite.
+fn fits_f16(values: &[f32]) -> bool {
+    let (mut halves, mut again) = ([f16::ZERO; BLOCK], [0.0f32; BLOCK]);
+    let (halves, again) = (&mut halves[..values.len()], &mut again[..values.len()]);
+    halves.convert_from_f32_slice(values);
+    halves.convert_to_f32_slice(again);
+    values.iter().zip(again).all(|(value, again)| value.is_finite() && value.to_bits() == again.to_bits())
+}
+
+/// Lays out the panels of `weight [n, k]`, each put together in f32 and narrowed by `store`.
+fn fill<T: Send>(out: &mut [T], weight: &[f32], k: usize, cols: usize, store: impl Fn(&mut [T], &[f32]) + Sync) {
+    let len = (cols * k).max(1);
+    out.par_chunks_mut(len).enumerate().for_each_init(
+        || vec![0.0f32; len],
+        |panel, (i, out)| {
+            panel.fill(0.0);
+            for (j, row) in weight[i * len..].chunks_exact(k.max(1)).take(cols).enumerate() {
+                panel[j..].iter_mut().step_by(cols).zip(row).for_each(|(to, value)| *to = *value);
+            }
+            store(out, panel);
+        },
+    );
 }
 
 /// Rows of a tile: the first, and how many.
@@ -91,6 +160,37 @@ pub fn pack_rows(x: &[f32], k: usize, tiles: &[Rows], out: &mut Vec<f32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn halves_widen_to_the_bit() {
+        let finite = (0..=u16::MAX).filter(|bits| f16::from_bits(*bits).is_finite());
+        assert!(finite.clone().all(|bits| widened(bits).to_bits() == f16::from_bits(bits).to_f32().to_bits()));
+        assert_eq!(finite.count(), 63_488);
+    }
+
+    #[test]
+    fn weights_keep_the_narrowest_type_that_loses_nothing() {
+        let halves: Vec<f32> = (0..70 * 9).map(|i| f16::from_f32(0.001 * i as f32).to_f32()).collect();
+        let short: Vec<f32> = (0..70 * 9).map(|i| bf16::from_f32(0.001 * i as f32).to_f32()).collect();
+        let mut one_off = halves.clone();
+        one_off[629] += 1e-7;
+        let mut endless = halves.clone();
+        endless[3] = f32::INFINITY;
+        let cols = Shape::here().cols;
+        for (weight, bytes) in [(&halves, 2), (&short, 2), (&one_off, 4), (&endless, 4)] {
+            let packed = Packed::new(weight, 70, 9);
+            let size = match &packed.values {
+                Values::F32(_) => 4,
+                Values::F16(_) | Values::Bf16(_) => 2,
+            };
+            assert_eq!(size, bytes);
+            let mut room = Vec::new();
+            for (i, row) in weight.chunks_exact(9).enumerate() {
+                let panel = packed.panel(i / cols, &mut room);
+                assert!(row.iter().enumerate().all(|(at, value)| panel[at * cols + i % cols] == *value));
+            }
+        }
+    }
 
     #[test]
     fn tiles_cover_every_row_once() {
