@@ -44,7 +44,7 @@ pub struct RunOptions {
     /// auto, gpu, cpu, or an adapter's index or part of its name (see `vit-gpu devices`)
     #[arg(long, short = 'd', default_value = "auto")]
     pub device: DeviceRequest,
-    /// What weights and activations are stored in: f32; f16 on GPUs that have it; i8 on the processor
+    /// f32; f16, on GPUs that have it, for weights and activations; i8, on the processor, for the blocks' products
     #[arg(long, default_value = "f32", value_name = "f32|f16|i8")]
     pub precision: Precision,
     #[command(flatten)]

@@ -45,10 +45,6 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Ended {
-    if args.device == DeviceRequest::Cpu && args.precision.is_some_and(|precision| precision != Precision::I8) {
-        let reason = "verify compares with the processor's f32: --device cpu goes with --precision i8 alone";
-        return Err(Error::Usage(reason.into()).into());
-    }
     let checkpoint = args.model.open()?;
     let reference = open(&checkpoint, &DeviceRequest::Cpu, Precision::F32, Kernels::Auto)?;
     let planes = inputs(args, &reference)?;
@@ -102,8 +98,8 @@ fn open(
 
 /// Precisions and kernels to run: those asked for, or those the device has.
 fn offered(args: &Args, checkpoint: &Checkpoint) -> Result<Vec<Run>, Error> {
-    let (mut precisions, mut kernels) = match args.device {
-        DeviceRequest::Cpu => (vec![Precision::I8], vec![Kernels::Auto]),
+    let (mut precisions, mut kernels) = match (&args.device, args.precision) {
+        (DeviceRequest::Cpu, _) | (_, Some(Precision::I8)) => (vec![Precision::I8], vec![Kernels::Auto]),
         _ => (
             vec![Precision::F32, Precision::F16],
             vec![Kernels::Auto, Kernels::Portable, Kernels::Software, Kernels::Matrix],
@@ -120,6 +116,10 @@ fn offered(args: &Args, checkpoint: &Checkpoint) -> Result<Vec<Run>, Error> {
     for precision in precisions {
         for &kernels in &kernels {
             match open(checkpoint, &args.device, precision, kernels) {
+                Ok(session) if session.device() == "cpu" && (precision, kernels) != (Precision::I8, Kernels::Auto) => {
+                    let reason = "verify compares with the processor's f32, which needs a GPU, or --precision i8 alone";
+                    return Err(Error::Usage(reason.into()));
+                }
                 Ok(session) => able.push(Run::new(session.device(), precision, kernels)),
                 Err(error @ Error::Device { .. }) => refused = Some(error),
                 Err(error) => return Err(error),

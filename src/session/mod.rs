@@ -100,6 +100,9 @@ impl Session {
                 if precision == Precision::I8 && !CpuExecutor::has_dot_products() {
                     note = Some("this processor has no AVX-512 VNNI: i8 is slower than f32 here".to_owned());
                 }
+                if precision == Precision::I8 && options.device == DeviceRequest::Auto && note.is_none() {
+                    note = Some("i8 runs on the processor".to_owned());
+                }
                 if *device == DeviceRequest::Auto {
                     note =
                         Some(format!("no GPU is used ({}): running on the processor", automatic(&adapters().await).1));

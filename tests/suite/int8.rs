@@ -49,11 +49,25 @@ fn it_is_asked_for_on_the_processor_and_reported() {
 }
 
 #[test]
+fn bench_times_it_and_names_no_limit() {
+    let output =
+        run(&["bench", "-d", "cpu", "--precision", "i8", "--runs", "1", "--batch-size", "1", "-f", "json", "-q"]);
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((&json["agreed"], &json["results"][0]["precision"]), (&true.into(), &"i8".into()));
+    assert!(json["results"][0]["median_ms"].as_f64().unwrap() > 0.0 && json["results"][0]["peak_share"].is_null());
+}
+
+#[test]
 fn verify_holds_it_to_f32() {
     let output = run(&["verify", "-d", "cpu", "-f", "json", "-q"]);
     assert_eq!(output.status.code(), Some(0));
     let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
     let text = json.to_string();
     assert!(text.contains("\"i8\"") && text.contains("logits"), "{text}");
-    fails(&["verify", "-d", "cpu", "--precision", "f32"], 2, "--device cpu goes with --precision i8");
+    for wrong in [&["--precision", "f32"][..], &["--kernels", "portable"]] {
+        fails(&[&["verify", "-d", "cpu"], wrong].concat(), 2, "verify compares with the processor's f32");
+    }
+    let output = run(&["verify", "-d", "auto", "--precision", "i8", "-f", "json", "-q"]);
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((&json["device"], json["runs"].as_array().map(Vec::len)), (&"cpu".into(), Some(1)));
 }

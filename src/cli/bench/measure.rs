@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use vit_gpu::Error;
 use vit_gpu::gpu::Startup;
+use vit_gpu::graph::Precision;
 use vit_gpu::model::random::HashedValues;
 use vit_gpu::ops::Peak;
 use vit_gpu::preprocess::{Orient, Pixels};
@@ -64,6 +65,11 @@ impl Device {
     /// The limit its products meet: matrix cores where they are used.
     pub fn peak_flop(&self) -> f64 {
         self.peak.matrix.unwrap_or(self.peak.fma)
+    }
+
+    /// The share of that a batch size reaches; eight-bit products meet another limit, which is not measured.
+    pub fn share(&self, warm: &Warm) -> Option<f64> {
+        (self.precision != Precision::I8.name()).then(|| warm.flop_per_second() / self.peak_flop())
     }
 }
 

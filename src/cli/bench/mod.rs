@@ -124,8 +124,10 @@ fn agrees(session: &Session, got: &[f32], want: &[f32], precision: Precision) ->
     let agrees = distance.ok(precision);
     if !agrees {
         let (largest, relative) = (distance.largest, distance.relative());
-        let name = session.device();
-        eprintln!("error: {name} and the processor disagree: off by at most {largest:e}, relative L2 {relative:e}");
+        let (name, precision) = (session.device(), precision.name());
+        eprintln!(
+            "error: {name} in {precision} and the processor's f32 disagree: off by at most {largest:.1e}, relative L2 {relative:.1e}"
+        );
     }
     agrees
 }

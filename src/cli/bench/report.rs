@@ -30,11 +30,11 @@ pub fn text(out: &mut impl Write, devices: &[Device]) -> io::Result<()> {
         for warm in &device.warm {
             let [median, p10, p90] = [0.5, 0.1, 0.9].map(|share| 1e3 * warm.quantile(share));
             let (images, flop) = (warm.images_per_second(), warm.flop_per_second());
-            let share = 100.0 * flop / device.peak_flop();
+            let share = device.share(warm).map_or("-".to_owned(), |share| format!("{:.0} %", 100.0 * share));
             let (batch, gflop) = (warm.batch, 1e-9 * flop);
             writeln!(
                 out,
-                "  {batch:>6} {median:>11.2} {p10:>11.2} {p90:>11.2} {images:>10.2} {gflop:>9.1} {share:>7.0} %"
+                "  {batch:>6} {median:>11.2} {p10:>11.2} {p90:>11.2} {images:>10.2} {gflop:>9.1} {share:>9}"
             )?;
         }
         for warm in &device.warm {
@@ -85,7 +85,7 @@ fn result(device: &Device, warm: &Warm) -> Value {
         "p90_ms": 1e3 * warm.quantile(0.9),
         "images_per_s": warm.images_per_second(),
         "gflop_per_s": 1e-9 * warm.flop_per_second(),
-        "peak_share": warm.flop_per_second() / device.peak_flop(),
+        "peak_share": device.share(warm),
         "per_op": warm.per_op.as_ref().map(|kinds| kinds.iter().map(|kind| kind.json(device)).collect::<Vec<_>>()),
     })
 }
