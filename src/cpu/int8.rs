@@ -6,10 +6,10 @@
 
 use rayon::prelude::*;
 
-use super::pack::Rows;
+use super::pack::{MOST_ROWS, Rows, by_tile, rows_of};
 
-/// Most rows of a register tile: 28 of AVX-512's registers hold sums.
-pub const ROWS: usize = 14;
+/// Most rows of a register tile.
+pub const ROWS: usize = MOST_ROWS;
 /// Columns of a register tile: two vectors of sixteen sums.
 pub const COLS: usize = 32;
 /// Values of k that one instruction adds up.
@@ -25,6 +25,7 @@ pub struct Weights {
     values: Vec<i8>,
     /// Of each column, those that pad the last panel included: its scale, and the sum of its values.
     columns: Vec<[f32; 2]>,
+    n: usize,
     k: usize,
 }
 
@@ -52,7 +53,12 @@ impl Weights {
                 *column = [scale, sum as f32];
             }
         });
-        Weights { values, columns, k }
+        Weights { values, columns, n, k }
+    }
+
+    /// Values without those that pad.
+    pub fn len(&self) -> usize {
+        self.n * self.k
     }
 
     /// Groups of a row of activations.
@@ -71,22 +77,14 @@ pub struct Activations<'a> {
 /// Rounds `x [m, k]` to bytes, row by row, into `room`.
 pub fn round<'a>(x: &[f32], weights: &Weights, tiles: &[Rows], room: &'a mut Vec<f32>) -> Activations<'a> {
     let (k, groups) = (weights.k, weights.groups());
-    let m = tiles.last().map_or(0, |(first, rows)| first + rows);
+    let m = rows_of(tiles);
     if room.len() < m * (groups + 2) {
         room.resize(m * (groups + 2), 0.0);
     }
     let (ranges, values) = room[..m * (groups + 2)].split_at_mut(2 * m);
     let (ranges, values) = (ranges.as_chunks_mut::<2>().0, bytemuck::cast_slice_mut::<f32, u32>(values));
-    let (mut some_ranges, mut some_values) = (&mut *ranges, &mut *values);
-    let mut parts = Vec::with_capacity(tiles.len());
-    for &(first, rows) in tiles {
-        let (of_tile, others) = some_ranges.split_at_mut(rows);
-        let (part, rest) = some_values.split_at_mut(rows * groups);
-        parts.push((first, of_tile, part));
-        (some_ranges, some_values) = (others, rest);
-    }
-    parts.into_par_iter().for_each(|(first, ranges, part)| {
-        let rows = ranges.len();
+    let parts = by_tile(values, groups, tiles).into_par_iter().zip(by_tile(ranges, 1, tiles));
+    parts.for_each(|(((first, rows), part), (_, ranges))| {
         for (j, range) in ranges.iter_mut().enumerate() {
             let row = &x[(first + j) * k..][..k];
             *range = pulp::Arch::new().dispatch(|| round_row(row, part[j..].iter_mut().step_by(rows)));

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::int8;
 use super::math::exp;
-use super::pack::{Packed, Rows, pack_rows, tiles};
+use super::pack::{MOST_ROWS, Packed, Rows, pack_rows, tiles};
 use crate::ops::{Activation, Data, Linear, Operands};
 
 /// Bytes of packed rows that one task works on, so that they stay in a core's own cache.
@@ -22,6 +22,16 @@ const TASKS: usize = 4;
 pub enum Matrix {
     F32(Packed),
     Int8(int8::Weights),
+}
+
+impl Matrix {
+    /// Values of the weight as it lies.
+    pub fn len(&self) -> usize {
+        match self {
+            Matrix::F32(weight) => weight.len(),
+            Matrix::Int8(weight) => weight.len(),
+        }
+    }
 }
 
 /// `operands` are those of [`Linear`], the weight as it lies or as `matrix` already.
@@ -149,7 +159,7 @@ struct Tile<'a, 'o> {
 }
 
 /// Room for the widest tile there is.
-const MOST: usize = 14 * 32;
+const MOST: usize = MOST_ROWS * 32;
 
 impl WithSimd for Tile<'_, '_> {
     type Output = ();

@@ -195,8 +195,8 @@ fn run_with(
     out: &mut [f32],
 ) -> Result<()> {
     let mut lens: Vec<_> = operands.iter().map(|data| data.map(Data::len)).collect();
-    if let (Some(_), Op::Linear(op)) = (matrix, op) {
-        lens[1] = Some(op.n * op.k);
+    if let Some(matrix) = matrix {
+        lens[1] = Some(matrix.len());
     }
     op.check(&lens, out.len())?;
     match op {

@@ -6,7 +6,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Most rows of a register tile: with two vectors across, 28 of 32 registers hold sums.
-const MOST_ROWS: usize = 14;
+pub const MOST_ROWS: usize = 14;
 
 /// How wide this processor's register tiles are.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +37,7 @@ impl Shape {
 pub struct Packed {
     values: Values,
     pub shape: Shape,
+    n: usize,
     k: usize,
 }
 
@@ -65,7 +66,12 @@ impl Packed {
             fill(&mut values, weight, k, cols, |to, from| to.copy_from_slice(from));
             Values::F32(values)
         };
-        Packed { values, shape, k }
+        Packed { values, shape, n, k }
+    }
+
+    /// Values without those that pad.
+    pub fn len(&self) -> usize {
+        self.n * self.k
     }
 
     /// Columns `i·cols` and on, `[k][cols]`; halves are widened into `room`.
@@ -136,20 +142,29 @@ pub fn tiles(m: usize, most: usize) -> Vec<Rows> {
     (0..count).map(|i| (i * m / count, (i + 1) * m / count - i * m / count)).collect()
 }
 
+/// Rows of all tiles.
+pub fn rows_of(tiles: &[Rows]) -> usize {
+    tiles.last().map_or(0, |(first, rows)| first + rows)
+}
+
+/// `values`, so many for each row, cut where tiles end.
+pub fn by_tile<'a, T>(values: &'a mut [T], per_row: usize, tiles: &[Rows]) -> Vec<(Rows, &'a mut [T])> {
+    let mut rest = values;
+    let cut = |&(first, rows): &Rows| {
+        let (part, after) = std::mem::take(&mut rest).split_at_mut(rows * per_row);
+        rest = after;
+        ((first, rows), part)
+    };
+    tiles.iter().map(cut).collect()
+}
+
 /// Activations `[m, k]` by tile: `[k][rows]` one after another, each where its first row was.
 pub fn pack_rows(x: &[f32], k: usize, tiles: &[Rows], out: &mut Vec<f32>) {
-    let m = tiles.last().map_or(0, |(first, rows)| first + rows);
+    let m = rows_of(tiles);
     if out.len() < m * k {
         out.resize(m * k, 0.0);
     }
-    let mut rest = &mut out[..m * k];
-    let mut parts = Vec::with_capacity(tiles.len());
-    for &(first, rows) in tiles {
-        let (part, after) = rest.split_at_mut(rows * k);
-        parts.push((first, rows, part));
-        rest = after;
-    }
-    parts.into_par_iter().for_each(|(first, rows, part)| {
+    by_tile(&mut out[..m * k], k, tiles).into_par_iter().for_each(|((first, rows), part)| {
         for j in 0..rows {
             let row = &x[(first + j) * k..][..k];
             part[j..].iter_mut().step_by(rows).zip(row).for_each(|(to, value)| *to = *value);
