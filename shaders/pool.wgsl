@@ -39,7 +39,8 @@ fn main(
     var largest = f32(x[start]);
     for (var t = 0u; t < params.count; t++) {
         let value = f32(x[start + t * params.width]);
-        sums[t % 4u] += value;
+        // Not `sums[t % 4u] += value`: Microsoft's FXC refuses a vector component chosen by a value that is written to.
+        sums += select(vec4(0.0), vec4(value), vec4(t % 4u) == vec4(0u, 1u, 2u, 3u));
         largest = max(largest, value);
     }
     let mean = ((sums.x + sums.y) + (sums.z + sums.w)) / f32(params.count);
