@@ -1,83 +1,126 @@
-"""Writes src/model/architectures.csv: what timm's registry says of every architecture that is a VisionTransformer here.
+"""Writes src/model/architectures.csv: the constructor arguments of every timm architecture that is a VisionTransformer here;
+and src/model/other_architectures.txt: the names of those whose tensors could be mistaken for one.
 
     pip install timm==1.0.31 torch
-    python scripts/architectures.py > src/model/architectures.csv
+    python scripts/architectures.py
 
-Models are built without storage (the meta device) and read back, so that the table holds what timm really builds.
-`params` is timm's own count; a test adds up the crate's canonical weights and compares.
+The table holds what each entry point of timm passes to the constructor, not what the constructor makes of it: an option of
+the user's may change what another option's default resolves to. An empty cell stands for the constructor's default.
+Models are built without storage (the meta device); `params` is timm's own count, which a test compares with the crate's.
 """
 
+import functools
+import inspect
 import sys
+from pathlib import Path
 
 import timm
 import torch
+from timm.layers import get_norm_layer
+from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
 ACTS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "SiLU": "silu", "ReLU": "relu"}
-BLOCKS = {"Block": "pre_norm", "ResPostBlock": "res_post", "ParallelScalingBlock": "parallel_scaling", "ParallelThingsBlock": "parallel_things"}
-MLPS = {"Mlp": "plain", "GluMlp": "glu", "SwiGLU": "glu"}
-COLUMNS = "name,img_size,patch_size,embed_dim,depth,num_heads,mlp_hidden,mlp,act,norm,norm_eps,block,class_token,reg_tokens,no_embed_class,pre_norm,embed_norm,qkv_bias,proj_bias,qk_norm,layer_scale,global_pool,pool_include_prefix,final_norm,fc_norm,distilled,num_classes,params"
+NORMS = {"LayerNorm": "layernorm", "RmsNorm": "rmsnorm", "LayerNormFp32": "layernorm", "RmsNormFp32": "rmsnorm"}
+BLOCKS = {"Block", "ResPostBlock", "ParallelScalingBlock", "ParallelThingsBlock"}
+# Those the crate's `Arguments` reads; any other that is passed leaves the architecture out.
+COLUMNS = (
+    "img_size patch_size embed_dim depth num_heads mlp_ratio mlp_layer act_layer norm_layer norm_eps embed_norm_layer block_fn class_token"
+    " reg_tokens no_embed_class pre_norm qkv_bias qk_norm proj_bias scale_attn_norm scale_mlp_norm init_values global_pool"
+    " pool_include_prefix final_norm fc_norm dynamic_img_size"
+).split()
+NO_MATTER = {"in_chans", "num_classes", "weight_init", "fix_init", "drop_rate", "drop_path_rate", "pos_drop_rate", "patch_drop_rate", "proj_drop_rate", "attn_drop_rate", "dynamic_img_pad", "device", "dtype"}
+
+passed: dict = {}
 
 
-def identity(module) -> bool:
-    return module is None or isinstance(module, torch.nn.Identity)
+def spy(cls):
+    original = cls.__init__
+
+    @functools.wraps(original)
+    def init(self, *args, **kwargs):
+        assert not args
+        passed.clear()
+        passed.update(kwargs)
+        original(self, **kwargs)
+
+    cls.__init__ = init
 
 
-def row(name: str, model: VisionTransformer) -> list:
-    block = model.blocks[0]
-    kind = BLOCKS[type(block).__name__]
-    if kind == "parallel_things":
-        attn, mlp, norm, scale = block.attns[0].attn, block.ffns[0].mlp, block.attns[0].norm, block.attns[0].ls
-    elif kind == "parallel_scaling":
-        attn, mlp, norm, scale = block, None, block.in_norm, block.ls
-    else:
-        attn, mlp, norm, scale = block.attn, block.mlp, block.norm1, getattr(block, "ls1", None)
-    if mlp is None:
-        glu, hidden, act = "plain", block.mlp_out_proj.in_features, block.mlp_act
-        qkv, proj = block.in_proj, block.attn_out_proj
-    else:
-        glu, hidden, act = MLPS[type(mlp).__name__], mlp.fc2.in_features, mlp.act
-        qkv, proj = attn.qkv, attn.proj
-    assert type(attn).__name__ in ("Attention", "ParallelScalingBlock"), "another attention"
-    scaled = getattr(attn, "norm", None)
-    assert identity(scaled) and identity(getattr(mlp, "norm", None)), "norms within a branch"
-    patch = model.patch_embed.patch_size
-    size = model.patch_embed.img_size
-    assert size[0] == size[1] and patch[0] == patch[1]
-    bools = [
-        model.has_class_token,
-        model.num_reg_tokens,
-        model.no_embed_class,
-        not identity(model.norm_pre),
-        not identity(model.patch_embed.norm),
-        qkv.bias is not None,
-        proj.bias is not None,
-        not identity(attn.q_norm),
-        not identity(scale),
-        model.global_pool,
-        model.pool_include_prefix,
-        not identity(model.norm),
-        not identity(model.fc_norm),
-        hasattr(model, "dist_token"),
-        model.num_classes,
-    ]
-    kind_of_norm = {"LayerNorm": "layer", "RmsNorm": "rms"}[type(norm).__name__]
-    flags = [int(value) if isinstance(value, bool) else value for value in bools]
-    params = sum(p.numel() for p in model.parameters())
-    return [name, size[0], patch[0], model.embed_dim, len(model.blocks), attn.num_heads, hidden, glu, ACTS[type(act).__name__], kind_of_norm, norm.eps, kind, *flags, params]
+def layer(value):
+    """Class and keyword arguments of a layer that is passed as a class, a partial of one, or a name."""
+    if isinstance(value, str):
+        return get_norm_layer(value), {}
+    if isinstance(value, functools.partial):
+        return value.func, dict(value.keywords)
+    return value, {}
+
+
+def cells(args: dict) -> dict:
+    args = {name: value for name, value in args.items() if value is not None and name not in NO_MATTER}
+    row = {}
+    for name, value in args.items():
+        if name in ("norm_layer", "embed_norm_layer"):
+            cls, keywords = layer(value)
+            kind = NORMS[cls.__name__]
+            eps = keywords.pop("eps", inspect.signature(cls).parameters["eps"].default)
+            assert not keywords
+            if name == "norm_layer":
+                row["norm_eps"] = eps
+            else:
+                row["embed_norm_eps"] = eps
+            row[name] = kind
+        elif name == "act_layer":
+            row[name] = value if isinstance(value, str) else ACTS[value.__name__]
+        elif name == "mlp_layer":
+            cls, keywords = layer(value)
+            packed = cls.__name__ == "GluMlp" and keywords.pop("gate_last", True) is False
+            keywords.pop("act_layer", None)  # The block passes its own.
+            row[name] = "SwiGLUPacked" if packed else cls.__name__
+            keywords.pop("align_to", None)  # Seen in the hidden width: `mlp_ratio` is checked below.
+            assert not keywords, keywords
+        elif name == "block_fn":
+            cls, keywords = layer(value)
+            assert keywords in ({}, {"num_parallel": 2}) and cls.__name__ in BLOCKS, keywords
+            row[name] = cls.__name__
+        elif name == "init_values":
+            row[name] = value
+        elif name in COLUMNS:
+            row[name] = int(value) if isinstance(value, bool) else value
+        else:
+            raise KeyError(name)
+    # Both kinds of norm share one epsilon in the crate.
+    assert row.pop("embed_norm_eps", row.get("norm_eps", 1e-6)) == row.get("norm_eps", 1e-6)
+    assert row.get("embed_norm_layer", row.get("norm_layer", "layernorm")) == row.get("norm_layer", "layernorm")
+    return row
 
 
 def main() -> None:
-    print(COLUMNS)
+    spy(VisionTransformer)
+    rows, others = [",".join(["name", *COLUMNS, "distilled", "num_classes", "params"])], []
     for name in timm.list_models():
-        if timm.model_entrypoint(name).__module__ not in ("timm.models.vision_transformer", "timm.models.deit"):
-            continue
-        with torch.device("meta"):
-            model = timm.create_model(name)
         try:
-            print(",".join(map(str, row(name, model))))
-        except (KeyError, AssertionError, AttributeError) as error:
-            print(f"left out: {name} ({error!r})", file=sys.stderr)
+            with torch.device("meta"):
+                model = timm.create_model(name)
+        except Exception as error:
+            print(f"not made: {name} ({error!r})", file=sys.stderr)
+            continue
+        try:
+            assert timm.model_entrypoint(name).__module__ in ("timm.models.vision_transformer", "timm.models.deit")
+            assert type(model) in (VisionTransformer, VisionTransformerDistilled)
+            row = cells(dict(passed))
+            size, patch = model.patch_embed.img_size, model.patch_embed.patch_size
+            assert size[0] == size[1] and patch[0] == patch[1]
+            row.update(img_size=size[0], patch_size=patch[0])
+            params = sum(p.numel() for p in model.parameters())
+            distilled = int(isinstance(model, VisionTransformerDistilled))
+            rows.append(",".join(map(str, [name, *(row.get(column, "") for column in COLUMNS), distilled, model.num_classes, params])))
+        except (KeyError, AssertionError, AttributeError):
+            if any(parameter == "patch_embed.proj.weight" for parameter, _ in model.named_parameters()):
+                others.append(name)
+    folder = Path(__file__).parent.parent / "src/model"
+    (folder / "architectures.csv").write_text("\n".join(rows) + "\n")
+    (folder / "other_architectures.txt").write_text("\n".join(others) + "\n")
 
 
 if __name__ == "__main__":

@@ -67,6 +67,20 @@ pub enum Error {
         /// The checkpoint.
         file: String,
     },
+    /// The configuration and the tensors state different values.
+    #[error("{file}: {}", contradiction(key, value, tensor, shape.as_deref()))]
+    Contradiction {
+        /// The checkpoint.
+        file: String,
+        /// The key of the configuration.
+        key: String,
+        /// Its value.
+        value: String,
+        /// The tensor that disagrees, or that the value demands and the file lacks.
+        tensor: String,
+        /// The tensor's shape in the file; `None` where it is missing.
+        shape: Option<Vec<usize>>,
+    },
     /// The checkpoint holds tensors that neither the model uses nor its family ignores.
     #[error("{file}: {} unused tensor(s), so this is not the model it seems to be: {}", tensors.len(), tensors.join(", "))]
     UnusedTensors {
@@ -144,6 +158,14 @@ pub enum Error {
     /// An argument has no meaning here.
     #[error("{0}")]
     Usage(String),
+}
+
+/// What an [`Error::Contradiction`] says.
+fn contradiction(key: &str, value: &str, tensor: &str, shape: Option<&[usize]>) -> String {
+    match shape {
+        Some(shape) => format!("`{key}` is {value} in the configuration, but tensor `{tensor}` has shape {shape:?}"),
+        None => format!("tensor `{tensor}` is missing: `{key}` is {value} in the configuration"),
+    }
 }
 
 impl Error {

@@ -19,7 +19,9 @@ pub static FAMILY: Family = Family {
     recipe: |canonical, shape, cfg, _| parts(canonical, shape, cfg),
     positions: |names| {
         let rule = names.field("positions").and_then(|rule| serde_json::from_value(rule.clone()).ok());
-        Positions::on_request(rule.unwrap_or(Resample::BicubicAntialias))
+        let dynamic = names.field("dynamic").and_then(Value::as_bool).unwrap_or(false);
+        let square = names.field("square").and_then(Value::as_bool).unwrap_or(false);
+        Positions { square, dynamic, ..Positions::on_request(rule.unwrap_or(Resample::BicubicAntialias)) }
     },
     ignorable: |_, _| false,
     transform: |names, cfg| {
@@ -67,6 +69,8 @@ pub fn config(checkpoint: &Checkpoint) -> Value {
         "vit": checkpoint.config,
         "transform": checkpoint.transform,
         "positions": checkpoint.positions,
+        "square": checkpoint.square,
+        "dynamic": checkpoint.dynamic,
         "id2label": labels,
     })
 }

@@ -17,9 +17,11 @@ pub static FAMILY: Family = Family {
     configure,
     recipe,
     positions: |names| match kind(names) {
-        Some(Kind::Dino) => Positions::always(Resample::BicubicOffset),
-        Some(Kind::Dinov2) if backbone(names).has("register_tokens") => Positions::always(Resample::BicubicAntialias),
-        Some(Kind::Dinov2) => Positions::always(Resample::BicubicOffset),
+        Some(Kind::Dino) => Positions::square_always(Resample::BicubicOffset),
+        Some(Kind::Dinov2) if backbone(names).has("register_tokens") => {
+            Positions::square_always(Resample::BicubicAntialias)
+        }
+        Some(Kind::Dinov2) => Positions::square_always(Resample::BicubicOffset),
         Some(Kind::Mae) | None => Positions::on_request(Resample::Bicubic),
     },
     ignorable: |name, _| {

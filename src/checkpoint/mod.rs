@@ -9,6 +9,7 @@ mod files;
 mod fit;
 mod huggingface;
 mod jax;
+mod keys;
 mod meta;
 mod names;
 mod npz;
@@ -16,6 +17,7 @@ mod open_clip;
 mod positions;
 mod random;
 mod recipe;
+mod reconcile;
 mod safetensors;
 mod teaching;
 mod timm;
@@ -95,6 +97,10 @@ pub struct Checkpoint {
     pub(crate) loader: Arc<dyn WeightLoader>,
     /// How its position table is resampled.
     positions: Resample,
+    /// Whether its library takes every position table for a square one.
+    square: bool,
+    /// Whether its library runs tensors of any size, as [`Checkpoint::follows_size`] says.
+    dynamic: bool,
 }
 
 impl std::fmt::Debug for Checkpoint {
@@ -169,6 +175,8 @@ impl Checkpoint {
             ignored: Vec::new(),
             dtypes: vec!["F32".to_owned()],
             positions: Resample::BicubicAntialias,
+            square: false,
+            dynamic: false,
         })
     }
 
@@ -179,20 +187,24 @@ impl Checkpoint {
         preprocessor: Option<(String, Value)>,
         image_size: Option<(usize, usize)>,
     ) -> Result<Checkpoint> {
-        let names = Names::new(&tensors, config);
-        let Some(family) = FAMILIES.iter().find(|family| (family.detect)(&names)) else {
+        let candidates = Names::candidates(&tensors, config);
+        let family_of = |names: &Names| FAMILIES.iter().find(|family| (family.detect)(names));
+        let Some((names, family)) = candidates.iter().find_map(|names| Some((names, family_of(names)?))) else {
+            let names = &candidates[0];
             let some: Vec<_> = names.iter().take(3).collect();
             let known: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
             let reason =
                 format!("its tensor names ({}, …) are of no known layout ({})", some.join(", "), known.join(", "));
             return Err(Error::model(&tensors.name, reason));
         };
-        if let Some(reason) = teaching::contradicts(&names, family) {
+        if let Some(reason) = teaching::contradicts(names, family) {
             return Err(names.config_error(reason));
         }
-        let mut cfg = (family.configure)(&names)?;
+        // lucidrains' ViTs that average keep a class token of no rows.
+        names.no_empty_tensors(|name| family.name == "lucidrains" && name == "cls_token")?;
+        let mut cfg = (family.configure)(names)?;
         cfg.validate(&tensors.name)?;
-        let (recipes, ignored) = fit(family, &cfg, &names)?;
+        let (recipes, ignored) = fit(family, &cfg, names)?;
         let dtypes = tensors.dtypes();
         let file = tensors.name.clone();
         let mut loader: Arc<dyn WeightLoader> = Arc::new(RecipeLoader { tensors, recipes });
@@ -203,20 +215,25 @@ impl Checkpoint {
                 huggingface::processor(&json, version, image_size).map_err(|reason| Error::config(file, reason))
             })
             .transpose()?;
-        let positions = (family.positions)(&names);
+        let positions = (family.positions)(names);
         let own_grid = cfg.grid();
+        let own_size = cfg.img_size;
         let followed = given.as_ref().filter(|_| positions.always).and_then(Transform::output_size);
         cfg.img_size = image_size.or(positions.image_size).or(followed).unwrap_or(cfg.img_size);
         cfg.validate(&file)?;
+        let mut resampled = false;
         if positions.rule == Resample::SinCos {
             loader = Arc::new(SinCosLoader { inner: loader, grid: cfg.grid(), width: cfg.embed_dim });
-        } else if cfg.grid() != own_grid && cfg.pos_embed {
-            let (prefix, width, from, to) = (cfg.pos_prefix, cfg.embed_dim, own_grid, cfg.grid());
+        } else if let Some(from) =
+            positions.resampled_from(&cfg, own_size, own_grid).map_err(|reason| names.error(reason))?
+        {
+            let (prefix, width, to) = (cfg.pos_prefix, cfg.embed_dim, cfg.grid());
+            resampled = true;
             loader = Arc::new(ResampledLoader { inner: loader, prefix, width, from, to, rule: positions.rule });
         }
         let transform = match given {
             Some(transform) => transform,
-            None => (family.transform)(&names, &cfg)?,
+            None => (family.transform)(names, &cfg)?,
         };
         if let Some((h, w)) = transform.output_size().filter(|size| *size != cfg.img_size) {
             let (mh, mw) = cfg.img_size;
@@ -235,8 +252,17 @@ impl Checkpoint {
             config: cfg,
             transform,
             ignored,
-            positions: positions.rule,
+            positions: if resampled { Resample::Never } else { positions.rule },
+            square: positions.square,
+            dynamic: positions.dynamic && !resampled,
         })
+    }
+
+    /// Whether the model's library runs tensors of another size than the model's, resampling positions on the way
+    /// (transformers' `interpolate_pos_encoding`, DINOv2, timm's `dynamic_img_size`): [`Checkpoint::open_at`] then runs them.
+    #[must_use]
+    pub fn follows_size(&self) -> bool {
+        self.dynamic
     }
 
     /// Preprocessing alone, from the files beside the weights where they suffice.

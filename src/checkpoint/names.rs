@@ -7,9 +7,6 @@ use super::safetensors::Tensors;
 use crate::error::{Error, Result};
 use crate::ops::Activation;
 
-/// Wrappers that training code leaves in front of names.
-const PREFIXES: [&str; 4] = ["module.", "_orig_mod.", "model.", "state_dict."];
-
 /// Names (without wrappers) and shapes, with the configuration beside them.
 #[derive(Clone)]
 pub struct Names {
@@ -25,13 +22,20 @@ pub struct Names {
 }
 
 impl Names {
-    pub fn new(tensors: &Tensors, config: Option<serde_json::Value>) -> Names {
+    /// The names as they are, and then without what all of them begin with (`module.`, `timm_model.`, `teacher.backbone.`),
+    /// a part up to a dot at a time: wrappers that training code and libraries put around a model.
+    pub fn candidates(tensors: &Tensors, config: Option<serde_json::Value>) -> Vec<Names> {
+        let first = tensors.shapes().map(|(name, _)| name).next().unwrap_or_default();
+        let shared = |end: usize| tensors.shapes().all(|(name, _)| name.starts_with(&first[..end]));
+        let ends = first.match_indices('.').map(|(at, _)| at + 1).take_while(|&end| shared(end));
+        std::iter::once(0).chain(ends).map(|end| Names::without(tensors, &first[..end], config.clone())).collect()
+    }
+
+    /// The names without a wrapper that all of them have.
+    fn without(tensors: &Tensors, wrapper: &str, config: Option<serde_json::Value>) -> Names {
         let (mut shapes, mut originals) = (BTreeMap::new(), BTreeMap::new());
         for (original, shape) in tensors.shapes() {
-            let mut name = original;
-            while let Some(rest) = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) {
-                name = rest;
-            }
+            let name = original.strip_prefix(wrapper).unwrap_or(original);
             shapes.insert(name.to_owned(), shape.to_vec());
             originals.insert(name.to_owned(), original.to_owned());
         }
@@ -74,7 +78,13 @@ impl Names {
         self.shapes.get(&self.whole(name)).map(Vec::as_slice)
     }
 
-    /// Whether any tensor's name ends so: a switch is on if one block shows it, so that a block that lacks it is told.
+    /// The shape of a tensor by its whole name.
+    pub fn shape_of(&self, name: &str) -> Option<Vec<usize>> {
+        self.shapes.get(name).cloned()
+    }
+
+    /// Whether any tensor's name ends so. An option that one block's tensors show is expected of every block, so that the
+    /// error names the block that lacks it.
     pub fn any(&self, ending: &str) -> bool {
         self.shapes
             .range(self.base.clone()..)

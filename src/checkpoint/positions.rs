@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use std::sync::Arc;
 
+use super::names;
 use crate::error::Result;
-use crate::model::WeightLoader;
+use crate::model::{VitConfig, WeightLoader};
 
 /// How a library resamples a position table. `F.interpolate` is PyTorch's (`ATen/native/cpu/UpSampleKernel.cpp`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub enum Resample {
     Bilinear,
     /// `scipy.ndimage.zoom(order=1)`: linear, corners on corners.
     Zoom,
+    /// Not again: the table was resampled before it was written.
+    Never,
     /// No table in the file: sines and cosines of row and column at any size (SimpleViT).
     SinCos,
 }
@@ -35,17 +38,60 @@ pub struct Positions {
     pub rule: Resample,
     /// Whether the library resamples without being asked, so that preprocessing decides the size.
     pub always: bool,
+    /// Whether it takes every table for a square one, and resamples unless the image is a square of as many patches.
+    pub square: bool,
+    /// Whether the library runs tensors of any size, its positions resampled on the way.
+    pub dynamic: bool,
     /// The size to run at, where the configuration names another than the table's own.
     pub image_size: Option<(usize, usize)>,
 }
 
 impl Positions {
     pub fn on_request(rule: Resample) -> Positions {
-        Positions { rule, always: false, image_size: None }
+        Positions { rule, always: false, square: false, dynamic: false, image_size: None }
     }
 
-    pub fn always(rule: Resample) -> Positions {
-        Positions { rule, always: true, image_size: None }
+    /// transformers' rule, for the classes that resample when they are told to.
+    pub fn square_on_request(rule: Resample) -> Positions {
+        Positions { square: true, dynamic: true, ..Positions::on_request(rule) }
+    }
+
+    /// The rule of Meta's models, and of transformers' DINOv2, which resample without being told.
+    pub fn square_always(rule: Resample) -> Positions {
+        Positions { always: true, ..Positions::square_on_request(rule) }
+    }
+}
+
+impl Positions {
+    /// The grid that the table is resampled from for the size at which the model runs, `None` where it is taken as it is.
+    pub fn resampled_from(
+        &self,
+        cfg: &VitConfig,
+        own_size: (usize, usize),
+        own_grid: (usize, usize),
+    ) -> Result<Option<(usize, usize)>, String> {
+        if !cfg.pos_embed {
+            return Ok(None);
+        }
+        if self.rule == Resample::Never && cfg.grid() != own_grid {
+            let ((h, w), (own_h, own_w)) = (cfg.img_size, own_size);
+            let reason = "the position table was resampled when the model was converted, and can't be resampled again";
+            return Err(format!("{reason} from {own_h}x{own_w} to {h}x{w}: convert the original for that size"));
+        }
+        if !self.square {
+            return Ok((cfg.grid() != own_grid).then_some(own_grid));
+        }
+        let (patches, (h, w)) = (own_grid.0 * own_grid.1, cfg.img_size);
+        let asked = self.always || cfg.img_size != own_size;
+        if !asked || h == w && cfg.grid().0 * cfg.grid().1 == patches {
+            return Ok(None);
+        }
+        match names::grid(patches, None) {
+            Some(square) => Ok(Some(square)),
+            None => Err(format!(
+                "its library can't resample the position table for {h}x{w}: {patches} patches are no square"
+            )),
+        }
     }
 }
 
@@ -148,7 +194,7 @@ fn taps(from: usize, to: usize, rule: Resample) -> Vec<Vec<(usize, f64)>> {
             Resample::Bicubic => cubic(n / m * (i + 0.5) - 0.5),
             Resample::BicubicOffset => cubic(n / (m + 0.1) * (i + 0.5) - 0.5),
             Resample::BicubicAlignCorners => cubic(corners * i),
-            Resample::SinCos => Vec::new(),
+            Resample::SinCos | Resample::Never => Vec::new(),
             Resample::Bilinear => linear((n / m * (i + 0.5) - 0.5).max(0.0)),
             Resample::Zoom => linear(corners * i),
             Resample::BicubicAntialias => {

@@ -29,7 +29,11 @@ pub struct Args {
 pub fn run(args: &Args) -> Ended {
     let input = Tensors::open(&args.input)?;
     let (shape, values) = input.values("pixel_values")?;
-    let session = args.run.session()?;
+    // A tensor of another size may be what the model's library would resample its positions for.
+    let session = match shape[..] {
+        [_, _, h, w] => args.run.session_of(|| args.run.model.open_for((h, w)))?,
+        _ => args.run.session()?,
+    };
     let cfg = &session.checkpoint().config;
     let (h, w) = cfg.img_size;
     if shape.len() != 4 || shape[1..] != [cfg.in_chans, h, w] || shape[0] == 0 {

@@ -34,6 +34,17 @@ impl ModelOptions {
             None => Checkpoint::bundled_at(self.image_size),
         }
     }
+
+    /// The model at the size of tensors that are given, where its library would run them; else at its own size.
+    pub fn open_for(&self, size: (usize, usize)) -> vit_gpu::Result<Checkpoint> {
+        let own = self.open()?;
+        match &self.model {
+            Some(model) if self.image_size.is_none() && own.follows_size() && own.config.img_size != size => {
+                Checkpoint::open_at(model, Some(size))
+            }
+            _ => Ok(own),
+        }
+    }
 }
 
 /// A model, a device, and how to run.
@@ -92,8 +103,13 @@ impl Chatter {
 impl RunOptions {
     /// Opens the model on the device and says where it runs.
     pub fn session(&self) -> vit_gpu::Result<Session> {
+        self.session_of(|| self.model.open())
+    }
+
+    /// The same for a model that `opens` gives.
+    pub fn session_of(&self, opens: impl FnOnce() -> vit_gpu::Result<Checkpoint>) -> vit_gpu::Result<Session> {
         let waiting = Progress::spinner("opening the model", self.chatter.quiet);
-        let session = open(&self.model, &self.device, self.precision, &self.tuning)?;
+        let session = open(opens()?, &self.device, self.precision, &self.tuning)?;
         drop(waiting);
         if let Some(note) = session.note() {
             self.chatter.say(note);
@@ -130,14 +146,14 @@ impl Chatter {
 
 /// Opens a model on a device.
 pub fn open(
-    model: &ModelOptions,
+    checkpoint: Checkpoint,
     device: &DeviceRequest,
     precision: Precision,
     tuning: &Tuning,
 ) -> vit_gpu::Result<Session> {
     let options =
         SessionOptions { device: device.clone(), precision, kernels: tuning.kernels, threads: tuning.threads };
-    Session::new(model.open()?, &options)
+    Session::new(checkpoint, &options)
 }
 
 /// How images are read.

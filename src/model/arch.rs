@@ -1,30 +1,47 @@
 //! timm's architecture names: `vit_base_patch16_224` and its relatives, as configurations.
 //!
-//! `architectures.csv` is what timm's registry says of each, written by `scripts/architectures.py`.
+//! `architectures.csv` holds the constructor arguments of each, written by `scripts/architectures.py`.
 
-use super::{Block, Head, Mlp, Pooling, VitConfig};
+use super::constructor::{Arguments, GlobalPool, MlpLayer, NormLayer, block_fn};
+use super::{Pooling, VitConfig};
 use crate::ops::{Activation, PoolKind};
 
 static TABLE: &str = include_str!("architectures.csv");
 
-/// The configuration of a timm architecture name, `None` for one that is not in the table.
+/// timm's architectures of other classes, whose tensors could be taken for a VisionTransformer's.
+static OTHERS: &str = include_str!("other_architectures.txt");
+
+/// Whether timm has an architecture of this name that is no VisionTransformer.
+#[must_use]
+pub fn is_other(name: &str) -> bool {
+    let name = name.split('.').next().unwrap_or_default();
+    OTHERS.lines().any(|other| other == name)
+}
+
+/// The configuration of a timm architecture name, `None` for one that is not in the table: see [`arguments`].
+#[must_use]
+pub fn lookup(name: &str) -> Option<VitConfig> {
+    arguments(name)?.resolve().ok()
+}
+
+/// The constructor arguments of a timm architecture name, `None` for one that is not in the table.
 ///
 /// A `.tag` behind the name (`.augreg_in21k`) is ignored. Where a name ends in an image size that timm has no model of, the
 /// model of the same name at another size is taken: `vit_tiny_patch16_64`.
 #[must_use]
-pub fn lookup(name: &str) -> Option<VitConfig> {
+pub fn arguments(name: &str) -> Option<Arguments> {
     let name = name.split('.').next()?;
     let rows = || TABLE.lines().skip(1).filter_map(|line| line.split_once(','));
     if let Some((_, rest)) = rows().find(|(known, _)| *known == name) {
-        return config(rest);
+        return row(rest);
     }
     let (stem, size) = name.rsplit_once('_')?;
     let size: usize = size.parse().ok().filter(|size| *size <= 1 << 14)?;
     let same =
         |known: &str| known.rsplit_once('_').is_some_and(|(own, size)| own == stem && size.parse::<u32>().is_ok());
-    let mut cfg = rows().find(|(known, _)| same(known)).and_then(|(_, rest)| config(rest))?;
-    cfg.img_size = (size, size);
-    (size >= cfg.patch_size.0).then_some(cfg)
+    let mut arguments = rows().find(|(known, _)| same(known)).and_then(|(_, rest)| row(rest))?;
+    arguments.img_size = (size, size);
+    (size >= arguments.patch_size.0).then_some(arguments)
 }
 
 /// Every name of the table, with the parameter count timm gives it.
@@ -33,59 +50,50 @@ pub fn names() -> impl Iterator<Item = (&'static str, Option<usize>)> {
     rows.filter_map(|line| Some((line.split(',').next()?, line.rsplit(',').next()?.parse().ok())))
 }
 
-/// A row of the table, without its name.
-fn config(row: &str) -> Option<VitConfig> {
-    let mut cells = row.split(',');
-    let mut cell = || cells.next();
-    let number = |cell: Option<&str>| cell?.parse::<usize>().ok();
-    let flag = |cell: Option<&str>| Some(cell? == "1");
-    let (img, patch) = (number(cell())?, number(cell())?);
-    let (embed_dim, depth, num_heads) = (number(cell())?, number(cell())?, number(cell())?);
-    let mut cfg = VitConfig::plain(img, patch, embed_dim, depth, num_heads);
-    cfg.mlp_hidden = number(cell())?;
-    cfg.mlp = if cell()? == "glu" { Mlp::Glu } else { Mlp::Plain };
-    cfg.act = Activation::named(cell()?)?;
-    cfg.rms_norm = cell()? == "rms";
-    cfg.norm_eps = cell()?.parse().ok()?;
-    cfg.block = block_fn(cell()?)?;
-    cfg.class_token = flag(cell())?;
-    cfg.reg_tokens = number(cell())?;
-    let no_embed_class = flag(cell())?;
-    cfg.pre_norm = flag(cell())?;
-    cfg.patch_bias = !cfg.pre_norm;
-    cfg.embed_norm = flag(cell())?;
-    cfg.qkv_bias = flag(cell())?;
-    cfg.proj_bias = flag(cell())?;
-    // A parallel block's MLP has its bias even where the products have none.
-    cfg.mlp_bias = cfg.proj_bias;
-    cfg.qk_norm = flag(cell())?;
-    cfg.layer_scale = flag(cell())?;
-    let (pool, include_prefix) = (cell()?, flag(cell())?);
-    cfg.final_norm = flag(cell())?;
-    cfg.fc_norm = flag(cell())?;
-    if flag(cell())? {
-        cfg.dist_token = true;
-        cfg.head = Head::Distilled;
+/// A row of the table, without its name. An empty cell is the constructor's default.
+fn row(text: &str) -> Option<Arguments> {
+    let mut made = Arguments::default();
+    let columns = TABLE.lines().next()?.split(',').skip(1);
+    for (column, cell) in columns.zip(text.split(',')).filter(|(_, cell)| !cell.is_empty()) {
+        let number = || cell.parse::<usize>().ok();
+        let flag = || number().map(|number| number != 0);
+        let square = || number().map(|side| (side, side));
+        match column {
+            "img_size" => made.img_size = square()?,
+            "patch_size" => made.patch_size = square()?,
+            "embed_dim" => made.embed_dim = number()?,
+            "depth" => made.depth = number()?,
+            "num_heads" => made.num_heads = number()?,
+            "mlp_ratio" => made.mlp_ratio = cell.parse().ok()?,
+            "mlp_layer" => made.mlp_layer = MlpLayer::named(cell)?,
+            "act_layer" => made.act_layer = Activation::named(cell)?,
+            "norm_layer" => made.norm_layer.rms = NormLayer::named(cell)?.rms,
+            "norm_eps" => made.norm_layer.eps = cell.parse().ok()?,
+            // The script sees to it that both norms of a row are the same.
+            "embed_norm_layer" => made.embed_norm_layer = Some(made.norm_layer),
+            "block_fn" => made.block_fn = block_fn(cell)?,
+            "class_token" => made.class_token = flag()?,
+            "reg_tokens" => made.reg_tokens = number()?,
+            "no_embed_class" => made.no_embed_class = flag()?,
+            "pre_norm" => made.pre_norm = flag()?,
+            "qkv_bias" => made.qkv_bias = flag()?,
+            "qk_norm" => made.qk_norm = flag()?,
+            "proj_bias" => made.proj_bias = flag()?,
+            "scale_attn_norm" => made.scale_attn_norm = flag()?,
+            "scale_mlp_norm" => made.scale_mlp_norm = flag()?,
+            "init_values" => made.init_values = Some(cell.parse().ok()?),
+            "global_pool" => made.global_pool = Some(GlobalPool::named(cell)?),
+            "pool_include_prefix" => made.pool_include_prefix = flag()?,
+            "final_norm" => made.final_norm = flag()?,
+            "fc_norm" => made.fc_norm = Some(flag()?),
+            "dynamic_img_size" => made.dynamic_img_size = flag()?,
+            "distilled" => made.distilled = flag()?,
+            "num_classes" => made.num_classes = number()?,
+            "params" => {}
+            _ => return None,
+        }
     }
-    cfg.num_classes = number(cell())?;
-    if cfg.num_classes == 0 {
-        cfg.head = Head::None;
-    }
-    cfg.pool = global_pool(pool, if include_prefix { 0 } else { cfg.prefix_tokens() })?;
-    cfg.pos_prefix = if no_embed_class { 0 } else { cfg.prefix_tokens() };
-    Some(cfg)
-}
-
-/// timm's `block_fn`, by the table's names and by those of its classes.
-#[must_use]
-pub fn block_fn(name: &str) -> Option<Block> {
-    Some(match name {
-        "pre_norm" | "Block" => Block::PreNorm,
-        "res_post" | "ResPostBlock" => Block::ResPost,
-        "parallel_scaling" | "ParallelScalingBlock" => Block::ParallelScaling,
-        "parallel_things" | "ParallelThingsBlock" => Block::ParallelThings(2),
-        _ => return None,
-    })
+    Some(made)
 }
 
 /// timm's `global_pool`, over the tokens from `from` on.

@@ -73,6 +73,8 @@ pub enum Batch {
 pub enum Pooling {
     /// One token, or tokens averaged or compared.
     Tokens(PoolKind),
+    /// The mean of the class and the distillation token (timm's distilled DeiT; each of its heads reads its own token).
+    ClassAndDistillation,
     /// Attention of one learned query to the tokens from this one on, then an MLP (`attn_pool`; SigLIP's head).
     Attention(usize),
     /// The class tokens of the last `layers` blocks, oldest first, and the mean of the last block's tokens from `from` on
@@ -122,11 +124,20 @@ pub struct VitConfig {
     pub qkv_bias: bool,
     /// Whether q and k are normalised within each head (`q_norm`, `k_norm`).
     pub qk_norm: bool,
+    /// Whether the mixed values are normalised before the output projection (`attn.norm`, BEiT-3).
+    #[serde(default)]
+    pub attn_norm: bool,
     /// Whether attention ends in an output projection.
     pub attn_proj: bool,
     /// Whether that projection has a bias.
     pub proj_bias: bool,
-    /// Whether the MLP's layers have biases.
+    /// Whether the MLP's hidden layer is normalised (`mlp.norm`, BEiT-3).
+    #[serde(default)]
+    pub mlp_norm: bool,
+    /// Width of the hidden layer of attention pooling's MLP, where it is not [`VitConfig::mlp_hidden`].
+    #[serde(default)]
+    pub pool_mlp_hidden: Option<usize>,
+    /// Whether the MLP's layers have biases; the first product of [`Block::ParallelScaling`] has one in any case.
     pub mlp_bias: bool,
     /// Whether a class token comes first.
     pub class_token: bool,
@@ -168,8 +179,11 @@ pub struct VitConfig {
     pub pre_logits: Option<usize>,
     /// That layer's activation, tanh as a rule.
     pub pre_logits_act: Activation,
-    /// Width of a projection without bias after that (CLIP), if there is one.
+    /// Width of a projection after that (CLIP), if there is one.
     pub projection: Option<usize>,
+    /// Whether that projection has a bias.
+    #[serde(default)]
+    pub projection_bias: bool,
     /// What makes the logits.
     pub head: Head,
     /// K; 0 without a head.
@@ -198,6 +212,9 @@ impl VitConfig {
             embed_norm: false,
             qkv_bias: true,
             qk_norm: false,
+            attn_norm: false,
+            mlp_norm: false,
+            pool_mlp_hidden: None,
             attn_proj: true,
             proj_bias: true,
             mlp_bias: true,
@@ -222,6 +239,7 @@ impl VitConfig {
             pre_logits: None,
             pre_logits_act: Activation::Tanh,
             projection: None,
+            projection_bias: false,
             head: Head::Linear,
             num_classes: 1000,
             batch: Batch::Independent,
@@ -263,7 +281,7 @@ impl VitConfig {
     pub fn pool_dim(&self) -> usize {
         match self.pool {
             Pooling::ClassAndMean { layers, .. } => (layers + 1) * self.embed_dim,
-            Pooling::Tokens(_) | Pooling::Attention(_) => self.embed_dim,
+            Pooling::Tokens(_) | Pooling::Attention(_) | Pooling::ClassAndDistillation => self.embed_dim,
         }
     }
 
@@ -314,6 +332,7 @@ impl VitConfig {
         let (first, layers) = match self.pool {
             Pooling::Tokens(kind) => (kind.first(), 1),
             Pooling::Attention(from) => (from, 1),
+            Pooling::ClassAndDistillation => (1, 1),
             Pooling::ClassAndMean { from, layers } => (from, layers),
         };
         if first >= self.tokens() || layers == 0 || layers > self.depth.max(1) {
@@ -334,8 +353,9 @@ impl VitConfig {
         if self.block == Block::ParallelThings(0) {
             return fail("a block of no branches".to_owned());
         }
-        if self.head == Head::Distilled && !(self.class_token && self.dist_token) {
-            return fail("a distilled head needs a class and a distillation token".to_owned());
+        let both = self.head == Head::Distilled || self.pool == Pooling::ClassAndDistillation;
+        if both && !(self.class_token && self.dist_token) {
+            return fail("a distilled model needs a class and a distillation token".to_owned());
         }
         Ok(())
     }

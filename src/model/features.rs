@@ -30,6 +30,8 @@ impl VitConfig {
         add(!self.attn_proj, "no output projection");
         add(self.attn_proj && !self.proj_bias, "no projection bias");
         add(self.qk_norm, "qk-norm");
+        add(self.attn_norm, "norm of the mixed values");
+        add(self.mlp_norm, "norm of the MLP's hidden layer");
         add(self.layer_scale, "layer scale");
         match self.block {
             Block::PreNorm => {}
@@ -67,6 +69,7 @@ impl VitConfig {
             Pooling::Tokens(PoolKind::Mean(i)) => add(true, &format!("mean of tokens {i}…")),
             Pooling::Tokens(PoolKind::Max(i)) => add(true, &format!("maximum of tokens {i}…")),
             Pooling::Tokens(PoolKind::AvgMax(i)) => add(true, &format!("mean and maximum of tokens {i}…")),
+            Pooling::ClassAndDistillation => add(true, "class and distillation token pooled"),
             Pooling::Attention(i) => add(true, &format!("attention pooling of tokens {i}…")),
             Pooling::ClassAndMean { from, layers } => {
                 add(true, &format!("class token of {layers} block(s) and mean of tokens {from}…"));

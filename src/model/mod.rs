@@ -2,6 +2,7 @@
 
 pub mod arch;
 mod config;
+pub mod constructor;
 mod features;
 mod forward;
 pub mod random;

@@ -39,6 +39,7 @@ impl Activation {
             "quick_gelu" | "quickgelu" => Activation::QuickGelu,
             "relu" => Activation::Relu,
             "silu" | "swish" => Activation::Silu,
+            "tanh" => Activation::Tanh,
             _ => return None,
         })
     }

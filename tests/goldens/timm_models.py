@@ -18,10 +18,7 @@ def timm_case(name, args, distilled=False, seed=0, dtype=torch.float32, prefix="
 
     def run():
         features = model.forward_features(x)
-        if distilled:
-            logits, pooled = model.forward_head(features), features[:, 0]
-        else:
-            logits, pooled = model.forward_head(features), model.forward_head(features, pre_logits=True)
+        logits, pooled = model.forward_head(features), model.forward_head(features, pre_logits=True)
         return features, logits, pooled
 
     (features, logits, pooled), states = tap(model.blocks, run)

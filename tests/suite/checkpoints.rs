@@ -65,18 +65,18 @@ fn configurations_that_contradict_the_weights_are_refused() {
     let arg =
         |key: &str, value: serde_json::Value| changed("timm_plain", |_| {}, |json| json["model_args"][key] = value);
     for ((_keep, path), expected) in [
-        (arg("depth", 3.into()), "model_args.depth is 3"),
+        (arg("depth", 3.into()), "`model_args.depth` is 3"),
         (arg("qk_norm", true.into()), "tensor `blocks.0.attn.q_norm.weight` is missing"),
-        (arg("scale_attn_norm", true.into()), "model_args.scale_attn_norm = true can't be run"),
+        (arg("scale_attn_norm", true.into()), "tensor `blocks.0.attn.norm.bias` is missing"),
         (arg("act_layer", "mish".into()), "model_args.act_layer is \"mish\""),
         (arg("num_heads", 5.into()), "5"),
-        (arg("global_pool", "prr".into()), "global_pool `prr` can't be run"),
+        (arg("global_pool", "prr".into()), "model_args.global_pool is \"prr\", which can't be run"),
         (arg("global_pool", "map".into()), "tensor `attn_pool.latent` is missing"),
         (with("hf_vit", "model_type", "swin".into()), "model_type `swin` is not supported"),
         (with("hf_vit", "hidden_act", "mish".into()), "hidden_act \"mish\" is not supported"),
         (with("hf_vit", "image_size", 64.into()), "the position table is for 24 patches, image_size 64x64 has 16x16"),
         (with("hf_vit", "num_attention_heads", "x".into()), "`num_attention_heads` is \"x\""),
-        (with("hf_vit_pooler", "pooler_act", "relu".into()), "pooler_act `relu` is not supported"),
+        (with("hf_vit_pooler", "pooler_act", "mish".into()), "pooler_act \"mish\" is not supported"),
     ] {
         refused(&path, expected);
     }

@@ -1,7 +1,9 @@
 //! The vision towers of CLIP and SigLIP, alone, with a projection or a classifier, or out of the whole model.
 
-use super::{by_processor, heads, image_size, in_block};
-use crate::checkpoint::Family;
+use super::{KEYS, agree, by_processor, has_heads, heads, image_size, in_block};
+use crate::checkpoint::{Family, keys};
+use serde_json::{Value, json};
+
 use crate::checkpoint::names::Names;
 use crate::checkpoint::positions::{Positions, Resample};
 use crate::checkpoint::recipe::{Part, Recipe};
@@ -12,12 +14,28 @@ use crate::preprocess::Transform;
 
 const CONV: &str = "embeddings.patch_embedding.weight";
 
+const TYPES: [&str; 5] = ["clip", "clip_vision_model", "siglip", "siglip_vision_model", "git_vision_model"];
+
+/// Keys of their configurations, beside those that every encoder has; those of the text half and of its loss are not read.
+const OWN_KEYS: [&str; 10] = [
+    "projection_dim",
+    "vision_use_head",
+    "text_config",
+    "text_config_dict",
+    "vision_config_dict",
+    "logit_scale_init_value",
+    "vision_config",
+    "logit_scale",
+    "logit_bias",
+    "vocab_size",
+];
+
 pub static FAMILY: Family = Family {
     name: "huggingface-clip",
     detect: |names| own(names).has(CONV),
     configure,
     recipe,
-    positions: |_| Positions::on_request(Resample::Bicubic),
+    positions: |_| Positions::square_on_request(Resample::Bicubic),
     ignorable: |name, cfg| {
         let classifies = cfg.head != Head::None;
         name.ends_with("embeddings.position_ids")
@@ -36,7 +54,15 @@ fn own(names: &Names) -> Names {
 
 /// The configuration's vision part: nested in a whole model's, by itself otherwise.
 fn vision(names: &Names) -> Names {
-    names.configured(names.config.as_ref().map(|config| config.get("vision_config").unwrap_or(config).clone()))
+    let Some(config) = &names.config else { return names.clone() };
+    let mut nested = config.get("vision_config").filter(|nested| !nested.is_null()).unwrap_or(config).clone();
+    // What old files have besides comes over it (`CLIPConfig.__post_init__`).
+    if let (Some(nested), Some(over)) =
+        (nested.as_object_mut(), config.get("vision_config_dict").and_then(Value::as_object))
+    {
+        nested.extend(over.clone());
+    }
+    names.configured(Some(nested))
 }
 
 fn is_siglip(names: &Names) -> bool {
@@ -47,9 +73,25 @@ fn is_siglip(names: &Names) -> bool {
 fn configure(names: &Names) -> Result<VitConfig> {
     let (own, config) = (own(names), vision(names));
     let siglip = is_siglip(names);
+    let model_type = names.text_field("model_type");
+    if let Some(kind) = model_type.filter(|kind| !TYPES.contains(kind)) {
+        return Err(names.config_error(format!("model_type `{kind}` is not supported ({} are)", TYPES.join(", "))));
+    }
+    names.only_known(&[&keys::TRANSFORMERS, &KEYS, &OWN_KEYS])?;
+    config.only_known_in(
+        "vision_config",
+        config.config.as_ref().unwrap_or(&json!({})),
+        &[&keys::TRANSFORMERS, &KEYS, &OWN_KEYS],
+    )?;
     let conv = own.expect(CONV, 4, FAMILY.name)?;
     let embed_dim = conv[0];
-    let mut cfg = VitConfig::plain(1, 1, embed_dim, own.count("encoder.layers."), heads(&config, embed_dim)?);
+    agree(&config, &own, CONV)?;
+    has_heads(names, FAMILY.name)?;
+    names.agree_on_labels("classifier.weight")?;
+    let fc1 = "encoder.layers.0.mlp.fc1.weight";
+    config.agree("intermediate_size", &own, fc1, 0)?;
+    let depth = config.depth("num_hidden_layers", &own, "encoder.layers.")?;
+    let mut cfg = VitConfig::plain(1, 1, embed_dim, depth, heads(&config, embed_dim)?);
     (cfg.in_chans, cfg.patch_size) = (conv[1], (conv[2], conv[3]));
     cfg.act = if siglip { Activation::GeluTanh } else { Activation::QuickGelu };
     super::common(&config, &mut cfg, if siglip { 1e-6 } else { 1e-5 })?;
@@ -58,12 +100,17 @@ fn configure(names: &Names) -> Result<VitConfig> {
     cfg.pos_prefix = cfg.prefix_tokens();
     cfg.pre_norm = own.has("pre_layrnorm.weight");
     cfg.qkv_bias = own.has("encoder.layers.0.self_attn.q_proj.bias");
-    cfg.mlp_hidden = own.expect("encoder.layers.0.mlp.fc1.weight", 2, FAMILY.name)?[0];
+    cfg.mlp_hidden = own.expect(fc1, 2, FAMILY.name)?[0];
     cfg.num_classes = names.axis("classifier.weight", 0);
     cfg.head = if cfg.num_classes > 0 { Head::Linear } else { Head::None };
     // CLIP normalises its class token alone, after pooling; SigLIP every token.
     cfg.final_norm = siglip;
     (cfg.pool, cfg.fc_norm) = match (siglip, cfg.head) {
+        // GIT's tower normalises every token.
+        (false, Head::None) if model_type == Some("git_vision_model") => {
+            cfg.final_norm = true;
+            (Pooling::CLASS, false)
+        }
         (false, Head::None) => (Pooling::CLASS, true),
         // Not normalised at all.
         (false, _) => (Pooling::Tokens(PoolKind::Mean(1)), false),
@@ -74,6 +121,8 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let projects = matches!(architecture, Some("CLIPModel" | "CLIPVisionModelWithProjection"));
     if projects || names.has("visual_projection.weight") {
         cfg.projection = Some(names.expect("visual_projection.weight", 2, FAMILY.name)?[0]);
+        // A whole model's is at the root, a tower's by itself in its own configuration.
+        names.agree("projection_dim", names, "visual_projection.weight", 0)?;
     }
     let table = own.expect("embeddings.position_embedding.weight", 2, FAMILY.name)?[0];
     cfg.img_size = image_size(&config, &cfg, table.saturating_sub(cfg.prefix_tokens()))?;

@@ -1,14 +1,30 @@
 //! DINOv2, with registers or without.
 
-use super::{CONV, by_processor, common, heads, image_size, in_block};
-use crate::checkpoint::Family;
+use super::{CONV, KEYS, agree, by_processor, common, has_heads, heads, image_size, in_block};
 use crate::checkpoint::names::Names;
 use crate::checkpoint::positions::{Positions, Resample};
 use crate::checkpoint::recipe::{Part, Recipe};
+use crate::checkpoint::{Family, keys};
 use crate::error::Result;
 use crate::model::{Head, Mlp, Pooling, VitConfig};
 use crate::ops::Activation;
 use crate::preprocess::Transform;
+
+const TYPES: [&str; 2] = ["dinov2", "dinov2_with_registers"];
+
+/// Keys of their configurations, beside those that every encoder has. Those of a backbone choose which states it returns.
+const OWN_KEYS: [&str; 10] = [
+    "mlp_ratio",
+    "layerscale_value",
+    "use_swiglu_ffn",
+    "num_register_tokens",
+    "out_features",
+    "out_indices",
+    "stage_names",
+    "apply_layernorm",
+    "reshape_hidden_states",
+    "use_mask_token",
+];
 
 pub static FAMILY: Family = Family {
     name: "huggingface-dinov2",
@@ -17,7 +33,7 @@ pub static FAMILY: Family = Family {
     recipe,
     positions: |names| {
         let registers = own(names).has("embeddings.register_tokens");
-        Positions::always(if registers { Resample::BicubicAntialias } else { Resample::Bicubic })
+        Positions::square_always(if registers { Resample::BicubicAntialias } else { Resample::Bicubic })
     },
     ignorable: |name, _| name.ends_with("embeddings.mask_token"),
     transform: |names, cfg| -> Result<Transform> {
@@ -41,8 +57,17 @@ fn own(names: &Names) -> Names {
 
 fn configure(names: &Names) -> Result<VitConfig> {
     let own = own(names);
+    if let Some(kind) = names.text_field("model_type").filter(|kind| !TYPES.contains(kind)) {
+        return Err(names.config_error(format!("model_type `{kind}` is not supported ({} are)", TYPES.join(", "))));
+    }
+    names.only_known(&[&keys::TRANSFORMERS, &KEYS, &OWN_KEYS])?;
     let conv = own.expect(CONV, 4, FAMILY.name)?;
-    let mut cfg = VitConfig::plain(1, 1, conv[0], own.count("encoder.layer."), heads(names, conv[0])?);
+    agree(names, &own, CONV)?;
+    has_heads(names, FAMILY.name)?;
+    names.agree_on_labels("classifier.weight")?;
+    names.agree("num_register_tokens", &own, "embeddings.register_tokens", 1)?;
+    let depth = names.depth("num_hidden_layers", &own, "encoder.layer.")?;
+    let mut cfg = VitConfig::plain(1, 1, conv[0], depth, heads(names, conv[0])?);
     (cfg.in_chans, cfg.patch_size) = (conv[1], (conv[2], conv[3]));
     cfg.reg_tokens = own.axis("embeddings.register_tokens", 1);
     let registers = names.text_field("model_type") == Some("dinov2_with_registers");
@@ -53,7 +78,9 @@ fn configure(names: &Names) -> Result<VitConfig> {
     cfg.qkv_bias = names.bool_field("qkv_bias")?.unwrap_or_else(|| own.has(&name(&own, 0, "attn.q.bias")));
     cfg.layer_scale = true;
     cfg.mlp_hidden = own.expect(&name(&own, 0, "mlp.fc2.weight"), 2, FAMILY.name)?[1];
-    if swiglu(&own) != Swiglu::No {
+    let gated = swiglu(&own) != Swiglu::No;
+    hidden_width(names, &own, &cfg, gated)?;
+    if gated {
         // Its gate is SiLU whatever `hidden_act` says.
         (cfg.mlp, cfg.act) = (Mlp::Glu, Activation::Silu);
     }
@@ -66,6 +93,24 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let table = own.expect("embeddings.position_embeddings", 3, FAMILY.name)?[1];
     cfg.img_size = image_size(names, &cfg, table.saturating_sub(1))?;
     Ok(cfg)
+}
+
+/// Compares the hidden width with what `mlp_ratio` and `use_swiglu_ffn` make of it.
+fn hidden_width(names: &Names, own: &Names, cfg: &VitConfig, gated: bool) -> Result<()> {
+    if let Some(stated) = names.bool_field("use_swiglu_ffn")?.filter(|stated| *stated != gated) {
+        let tensor = own.whole(&name(own, 0, "mlp.fc2.weight"));
+        let shape = names.shape_of(&tensor);
+        return Err(names.contradiction("use_swiglu_ffn", stated, tensor, shape));
+    }
+    let Some(ratio) = names.number_field("mlp_ratio")? else { return Ok(()) };
+    let plain = (cfg.embed_dim as f64 * ratio) as usize;
+    let stated = if gated { (plain * 2 / 3).div_ceil(8) * 8 } else { plain };
+    if stated == cfg.mlp_hidden {
+        return Ok(());
+    }
+    let tensor = own.whole(&name(own, 0, "mlp.fc2.weight"));
+    let shape = names.shape_of(&tensor);
+    Err(names.contradiction("mlp_ratio", ratio, tensor, shape))
 }
 
 #[derive(PartialEq, Clone, Copy)]

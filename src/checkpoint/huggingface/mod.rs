@@ -18,11 +18,59 @@ pub use vit::FAMILY as VIT;
 
 const CONV: &str = "embeddings.patch_embeddings.projection.weight";
 
+/// Keys that every encoder's configuration has.
+const KEYS: [&str; 14] = [
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "layer_norm_eps",
+    "image_size",
+    "patch_size",
+    "num_channels",
+    "qkv_bias",
+    "pooler_output_size",
+    "pooler_act",
+    "head_dim",
+    "vision_config",
+];
+
 /// What every configuration has under the same names, `num_attention_heads` defaulting to the classes' 12.
 fn common(names: &Names, cfg: &mut VitConfig, default_eps: f32) -> Result<()> {
     cfg.norm_eps = names.number_field("layer_norm_eps")?.map_or(default_eps, |eps| eps as f32);
     cfg.act = names.act_field("hidden_act")?.unwrap_or(cfg.act);
-    names.even_heads(cfg.embed_dim, cfg.num_heads)
+    names.even_heads(cfg.embed_dim, cfg.num_heads)?;
+    // Some versions of the library read it, others do not: only the usual width is the same in all.
+    match names.size_field("head_dim")? {
+        Some(width) if width != cfg.head_dim => {
+            Err(names.config_error(format!("`head_dim` is {width}, heads of {} are run", cfg.head_dim)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Compares the sizes that every configuration states with the patch embedding of `own`.
+fn agree(config: &Names, own: &Names, conv: &str) -> Result<()> {
+    config.agree("hidden_size", own, conv, 0)?;
+    config.agree("num_channels", own, conv, 1)?;
+    config.agree_pair("patch_size", own, conv, [2, 3])
+}
+
+/// Refuses a class that ends in a head whose weights are not there, which the library would fill with random ones.
+fn has_heads(names: &Names, family: &'static str) -> Result<()> {
+    let class = names.field("architectures").and_then(|all| all.get(0)?.as_str()).unwrap_or_default();
+    let heads: &[&str] = match class {
+        _ if class.ends_with("ForImageClassification") => &["classifier.weight"],
+        _ if class.ends_with("ForImageClassificationWithTeacher") => {
+            &["cls_classifier.weight", "distillation_classifier.weight"]
+        }
+        _ => &[],
+    };
+    match heads.iter().find(|head| !names.has(head)) {
+        Some(head) => Err(names.missing(head, family)),
+        None => Ok(()),
+    }
 }
 
 /// The head count: given, or the classes' 12; without any `config.json`, that of a width everyone uses.

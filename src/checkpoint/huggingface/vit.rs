@@ -1,22 +1,33 @@
 //! ViT, DeiT, and the encoders of ViT-MAE and ViT-MSN.
 
-use super::{CONV, by_processor, common, heads, image_size, in_block};
-use crate::checkpoint::Family;
+use super::{CONV, KEYS, agree, by_processor, common, has_heads, heads, image_size, in_block};
 use crate::checkpoint::names::Names;
 use crate::checkpoint::positions::{Positions, Resample};
 use crate::checkpoint::recipe::{Part, Recipe};
+use crate::checkpoint::{Family, keys};
 use crate::error::Result;
 use crate::model::{Head, Pooling, VitConfig};
+use crate::ops::Activation;
 use crate::preprocess::Transform;
 
 const TYPES: [&str; 4] = ["vit", "deit", "vit_mae", "vit_msn"];
+
+/// Of ViT-MAE's decoder and training.
+const MAE_KEYS: [&str; 6] = [
+    "decoder_num_attention_heads",
+    "decoder_hidden_size",
+    "decoder_num_hidden_layers",
+    "decoder_intermediate_size",
+    "mask_ratio",
+    "norm_pix_loss",
+];
 
 pub static FAMILY: Family = Family {
     name: "huggingface-vit",
     detect: |names| !super::dinov2::is_dinov2(names) && base(names).is_some(),
     configure,
     recipe,
-    positions: |_| Positions::on_request(Resample::Bicubic),
+    positions: |_| Positions::square_on_request(Resample::Bicubic),
     ignorable: |name, cfg| {
         let classifies = cfg.head != Head::None;
         name.ends_with("embeddings.mask_token")
@@ -44,9 +55,15 @@ fn configure(names: &Names) -> Result<VitConfig> {
     if let Some(kind) = model_type.filter(|kind| !TYPES.contains(kind)) {
         return Err(names.config_error(format!("model_type `{kind}` is not supported ({} are)", TYPES.join(", "))));
     }
+    names.only_known(&[&keys::TRANSFORMERS, &KEYS, &MAE_KEYS])?;
     let conv = own.expect(CONV, 4, FAMILY.name)?;
     let (embed_dim, in_chans, patch_size) = (conv[0], conv[1], (conv[2], conv[3]));
-    let depth = own.count("encoder.layer.").max(own.count("layers.")).max(names.count("encoder.layer."));
+    agree(names, &own, CONV)?;
+    has_heads(names, FAMILY.name)?;
+    names.agree_on_labels("classifier.weight")?;
+    names.agree_on_labels("cls_classifier.weight")?;
+    let (at, list) = Block::list(names);
+    let depth = names.depth("num_hidden_layers", &at, list)?;
     let mut cfg = VitConfig::plain(1, 1, embed_dim, depth, heads(names, embed_dim)?);
     (cfg.in_chans, cfg.patch_size) = (in_chans, patch_size);
     cfg.dist_token = own.has("embeddings.distillation_token") || model_type == Some("deit");
@@ -54,6 +71,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let block = Block::new(names, 0);
     cfg.qkv_bias = names.bool_field("qkv_bias")?.unwrap_or_else(|| names.has(&block.name("attn.q.bias")));
     cfg.mlp_hidden = names.expect(&block.name("mlp.fc1.weight"), 2, FAMILY.name)?[0];
+    names.agree("intermediate_size", names, &block.name("mlp.fc1.weight"), 0)?;
     cfg.pool = Pooling::CLASS;
     cfg.pos_prefix = cfg.prefix_tokens();
     cfg.head = match (names.has("classifier.weight"), names.has("cls_classifier.weight")) {
@@ -64,10 +82,8 @@ fn configure(names: &Names) -> Result<VitConfig> {
     cfg.num_classes = names.axis("classifier.weight", 0).max(names.axis("cls_classifier.weight", 0));
     if cfg.head == Head::None {
         cfg.pre_logits = own.shape("pooler.dense.weight").map(|shape| shape[0]);
-        let act = names.text_field("pooler_act").unwrap_or("tanh");
-        if cfg.pre_logits.is_some() && act != "tanh" {
-            return Err(names.config_error(format!("pooler_act `{act}` is not supported (tanh is)")));
-        }
+        names.agree("pooler_output_size", &own, "pooler.dense.weight", 0)?;
+        cfg.pre_logits_act = names.act_field("pooler_act")?.unwrap_or(Activation::Tanh);
     }
     let table = own.expect("embeddings.position_embeddings", 3, FAMILY.name)?[1];
     cfg.img_size = image_size(names, &cfg, table.saturating_sub(cfg.prefix_tokens()))?;
@@ -82,13 +98,19 @@ struct Block {
 
 impl Block {
     fn new(names: &Names, i: usize) -> Block {
+        let (at, list) = Block::list(names);
+        Block { prefix: at.whole(&format!("{list}{i}.")), v5: list == "layers." }
+    }
+
+    /// Where the encoder's layers are, and what their names begin with.
+    fn list(names: &Names) -> (Names, &'static str) {
         let own = own(names);
-        let v5 = own.any(".attention.q_proj.weight") && own.count("encoder.layer.") == 0;
-        let list = if v5 { "layers" } else { "encoder.layer" };
+        if own.any(".attention.q_proj.weight") && own.count("encoder.layer.") == 0 {
+            return (own, "layers.");
+        }
         // transformers 5 saves ViT-MSN's blocks without the prefix that everything else has.
-        let bare = !v5 && names.has("encoder.layer.0.layernorm_before.weight");
-        let prefix = if bare { format!("{list}.{i}.") } else { own.whole(&format!("{list}.{i}.")) };
-        Block { prefix, v5 }
+        let bare = names.has("encoder.layer.0.layernorm_before.weight");
+        (if bare { names.clone() } else { own }, "encoder.layer.")
     }
 
     /// The file's name for `attn.{q,k,v}`, `attn.proj`, `mlp.fc1`, `mlp.fc2`, `norm1` or `norm2`, with `.weight` or `.bias`.

@@ -10,6 +10,11 @@ pub fn gate_apart(names: &Names) -> bool {
     names.any(".mlp.fc1_g.weight") || names.any(".mlp.fc1_x.weight")
 }
 
+/// Whether one product makes the values before the gate (`GluMlp`); canonical weights have the gate first.
+fn gate_last(names: &Names) -> bool {
+    names.field("model_args").and_then(|args| args.get("mlp_layer")?.as_str()) == Some("GluMlp")
+}
+
 /// Where the first branch of a kind is within a block.
 fn in_block(part: &str, block: Block) -> String {
     match (block, part.split_once('.')) {
@@ -86,6 +91,10 @@ pub fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) 
             let mut half = shape.to_vec();
             half[0] /= 2;
             ["fc1_g", "fc1_x"].map(|fc| Part::new(format!("{block}.mlp.{fc}.{kind}"), &half)).to_vec()
+        }
+        Some(_) if cfg.mlp == Mlp::Glu && gate_last(names) && !canonical.starts_with("attn_pool") => {
+            let half = shape[0] / 2;
+            [half, 0].map(|first| Part::new(name.clone(), shape).rows(first, half)).to_vec()
         }
         _ => vec![Part::new(name, shape)],
     }

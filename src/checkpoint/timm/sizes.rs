@@ -1,7 +1,5 @@
 //! Image size and position table.
 
-use serde_json::Value;
-
 use super::{FAMILY, Given};
 use crate::checkpoint::names::{Names, grid, input_size, pair};
 use crate::error::Result;
@@ -11,7 +9,7 @@ use crate::model::VitConfig;
 pub fn configured_size(names: &Names) -> Option<(usize, usize)> {
     let from_args = names.field("model_args").and_then(|args| args.get("img_size")).and_then(pair);
     let pretrained = names.field("pretrained_cfg").or(names.config.as_ref());
-    let known = || Given::new(names).known.map(|cfg| cfg.img_size);
+    let known = || Given::new(names).ok().filter(Given::is_known).map(|given| given.arguments.img_size);
     let from_root = names.field("img_size").and_then(pair);
     from_args.or(from_root).or_else(|| pretrained.and_then(input_size)).or_else(known)
 }
@@ -21,7 +19,6 @@ pub fn positions(cfg: &mut VitConfig, names: &Names, given: &Given) -> Result<()
     let configured = configured_size(names);
     let (ph, pw) = cfg.patch_size;
     let configured_grid = configured.map(|(h, w)| (h / ph, w / pw));
-    cfg.pos_embed = !matches!(given.args.get("pos_embed").and_then(Value::as_str), Some("none" | ""));
     if !cfg.pos_embed {
         cfg.pos_prefix = 0;
         cfg.img_size = configured
@@ -33,10 +30,9 @@ pub fn positions(cfg: &mut VitConfig, names: &Names, given: &Given) -> Result<()
     };
     // The table covers the prefix, or (`no_embed_class`) the patches alone, or in Meta's DINOv2 the class token alone.
     let prefix = cfg.prefix_tokens();
-    let bare = given.flag("no_embed_class").or(given.known.as_ref().map(|cfg| cfg.pos_prefix == 0)).unwrap_or(false);
-    let covers = match (names.has("register_tokens"), bare) {
+    let covers = match (names.has("register_tokens"), given.is_known() || given.has("no_embed_class")) {
         (true, _) => [1, 1],
-        (false, true) => [0, prefix],
+        (false, true) => [cfg.pos_prefix; 2],
         (false, false) => [prefix, 0],
     };
     let by = |grid: &dyn Fn(usize) -> Option<(usize, usize)>| {

@@ -3,8 +3,29 @@
 use super::{Epilogue, Forward};
 use crate::error::Result;
 use crate::graph::TensorId;
-use crate::model::{Batch, Block, Mlp};
+use crate::model::{Batch, Block, Mlp, VitConfig};
 use crate::ops::{Add, Attention, Glu, Linear, Op, Pool, PoolKind, Strides};
+
+/// What an MLP is made of.
+#[derive(Clone, Copy)]
+pub(super) struct MlpShape {
+    pub kind: Mlp,
+    /// Width of the hidden layer.
+    pub hidden: usize,
+    /// Whether the first and the second product have a bias.
+    pub bias: [bool; 2],
+    /// Whether the hidden layer is normalised.
+    pub norm: bool,
+}
+
+impl MlpShape {
+    /// That of the blocks.
+    fn of(cfg: &VitConfig) -> MlpShape {
+        // One product makes q, k, v and the hidden layer of a parallel block: its bias does not follow the MLP's.
+        let first = cfg.mlp_bias || cfg.block == Block::ParallelScaling;
+        MlpShape { kind: cfg.mlp, hidden: cfg.mlp_hidden, bias: [first, cfg.mlp_bias], norm: cfg.mlp_norm }
+    }
+}
 
 impl Forward<'_> {
     /// Block `i`; where `only` one token of it is wanted, attention, MLP and residuals are that token's alone, `[B, 1, D]`.
@@ -18,19 +39,19 @@ impl Forward<'_> {
                 let x = self.attention(&at("attn"), normed, only, gamma, Some(kept))?;
                 let normed = self.norm(&at("norm2"), x)?;
                 let gamma = self.layer_scale(&at("ls2"));
-                self.mlp(&at("mlp"), self.cfg.mlp, normed, gamma, Some(x))
+                self.mlp(&at("mlp"), MlpShape::of(self.cfg), normed, gamma, Some(x))
             }
             Block::PostNorm => {
                 let x = self.attention(&at("attn"), x, only, None, Some(kept))?;
                 let x = self.norm(&at("norm1"), x)?;
-                let x = self.mlp(&at("mlp"), self.cfg.mlp, x, None, Some(x))?;
+                let x = self.mlp(&at("mlp"), MlpShape::of(self.cfg), x, None, Some(x))?;
                 self.norm(&at("norm2"), x)
             }
             Block::ResPost => {
                 let mixed = self.attention(&at("attn"), x, only, None, None)?;
                 let mixed = self.norm(&at("norm1"), mixed)?;
                 let x = self.add(&at("add1"), kept, mixed, 1.0)?;
-                let hidden = self.mlp(&at("mlp"), self.cfg.mlp, x, None, None)?;
+                let hidden = self.mlp(&at("mlp"), MlpShape::of(self.cfg), x, None, None)?;
                 let hidden = self.norm(&at("norm2"), hidden)?;
                 self.add(&at("add2"), x, hidden, 1.0)
             }
@@ -39,7 +60,7 @@ impl Forward<'_> {
                 let gamma = self.layer_scale(&at("ls"));
                 let x = self.attention(&at("attn"), normed, only, gamma, Some(kept))?;
                 let normed = self.keep(normed, only)?;
-                self.mlp(&at("mlp"), self.cfg.mlp, normed, gamma, Some(x))
+                self.mlp(&at("mlp"), MlpShape::of(self.cfg), normed, gamma, Some(x))
             }
             Block::ParallelThings(branches) => {
                 let (input, mut x) = (x, kept);
@@ -54,7 +75,7 @@ impl Forward<'_> {
                     let at = |name: &str| at(&format!("ffns.{j}.{name}"));
                     let normed = self.norm(&at("norm"), input)?;
                     let gamma = self.layer_scale(&at("ls"));
-                    x = self.mlp(&at("mlp"), self.cfg.mlp, normed, gamma, Some(x))?;
+                    x = self.mlp(&at("mlp"), MlpShape::of(self.cfg), normed, gamma, Some(x))?;
                 }
                 Ok(x)
             }
@@ -126,6 +147,7 @@ impl Forward<'_> {
                 None => Ok(mixed),
             };
         }
+        let mixed = if cfg.attn_norm { self.norm(&format!("{name}.norm"), mixed)? } else { mixed };
         let epilogue = Epilogue { gamma, residual, ..Epilogue::default() };
         self.linear(&format!("{name}.proj"), mixed, cfg.embed_dim, cfg.proj_bias, epilogue)
     }
@@ -158,15 +180,15 @@ impl Forward<'_> {
     pub(super) fn mlp(
         &mut self,
         name: &str,
-        kind: Mlp,
+        mlp: MlpShape,
         x: TensorId,
         gamma: Option<TensorId>,
         residual: Option<TensorId>,
     ) -> Result<TensorId> {
-        let (d, hidden) = (self.cfg.embed_dim, self.cfg.mlp_hidden);
+        let (d, MlpShape { kind, hidden, bias: [bias1, bias2], norm }) = (self.cfg.embed_dim, mlp);
         if kind == Mlp::Single {
             let epilogue = Epilogue { act: self.cfg.act, gamma, residual };
-            return self.linear(&format!("{name}.fc1"), x, d, self.cfg.mlp_bias, epilogue);
+            return self.linear(&format!("{name}.fc1"), x, d, bias1, epilogue);
         }
         let (wide, act) = match kind {
             Mlp::Plain | Mlp::Single => (hidden, self.cfg.act),
@@ -176,14 +198,13 @@ impl Forward<'_> {
         let rows = shape.iter().product::<usize>() / d;
         let step = ((self.limit / (self.graph.precision.bytes() * wide as u64)) as usize).clamp(1, rows);
         let [fc1, fc2] = ["fc1", "fc2"].map(|fc| format!("{name}.{fc}"));
-        let bias = self.cfg.mlp_bias;
-        let (w1, b1) = (self.graph.weight(&format!("{fc1}.weight"), &[wide, d]), self.bias(&fc1, wide, bias));
-        let (w2, b2) = (self.graph.weight(&format!("{fc2}.weight"), &[d, hidden]), self.bias(&fc2, d, bias));
+        let (w1, b1) = (self.graph.weight(&format!("{fc1}.weight"), &[wide, d]), self.bias(&fc1, wide, bias1));
+        let (w2, b2) = (self.graph.weight(&format!("{fc2}.weight"), &[d, hidden]), self.bias(&fc2, d, bias2));
         let out = self.graph.activation(&fc2, &shape);
         for first in (0..rows).step_by(step) {
             let m = step.min(rows - first);
             let mut h = self.graph.activation(&fc1, &[m, wide]);
-            let op = Linear { act, bias, x_row: first, ..Linear::new(m, d, wide) };
+            let op = Linear { act, bias: bias1, x_row: first, ..Linear::new(m, d, wide) };
             self.graph.push(&fc1, Op::Linear(op), vec![Some(x), Some(w1), b1, None, None], h)?;
             if kind == Mlp::Glu {
                 let gated = self.graph.activation(&format!("{name}.act"), &[m, hidden]);
@@ -191,8 +212,11 @@ impl Forward<'_> {
                 self.graph.push(&format!("{name}.act"), Op::Glu(op), vec![Some(h)], gated)?;
                 h = gated;
             }
+            if norm {
+                h = self.norm_by(&format!("{name}.norm"), h, &[hidden], &[m, hidden])?;
+            }
             let op = Linear {
-                bias,
+                bias: bias2,
                 gamma: gamma.is_some(),
                 residual: residual.is_some(),
                 y_row: first,

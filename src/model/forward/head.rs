@@ -1,5 +1,6 @@
 //! From the last block's tokens to the pooled vector and the logits.
 
+use super::block::MlpShape;
 use super::{Epilogue, Forward};
 use crate::error::Result;
 use crate::graph::TensorId;
@@ -12,7 +13,7 @@ impl Forward<'_> {
         let cfg = self.cfg;
         // A norm works row by row, so where one token is pooled only that token needs it; the whole state is normalised
         // when it is asked for or when more of it is pooled.
-        let one = matches!(cfg.pool, Pooling::Tokens(PoolKind::Token(_)));
+        let one = matches!(cfg.pool, Pooling::Tokens(PoolKind::Token(_)) | Pooling::ClassAndDistillation);
         let tokens_normed = cfg.final_norm && (last_hidden_state || !one);
         if tokens_normed {
             x = self.norm("norm", x)?;
@@ -21,7 +22,15 @@ impl Forward<'_> {
             self.graph.output("last_hidden_state", x);
         }
         let norm_pooled = cfg.final_norm && !tokens_normed;
+        // What the first head reads, where it is not what is pooled.
+        let mut class = None;
         let pooled = match cfg.pool {
+            Pooling::ClassAndDistillation => {
+                let first = self.pool("pool", x, PoolKind::Token(0), norm_pooled)?;
+                let second = self.pool("pool_dist", x, PoolKind::Token(1), norm_pooled)?;
+                class = Some((first, second));
+                self.add("pool_mean", first, second, 0.5)?
+            }
             // The last block may have kept that token alone.
             Pooling::Tokens(PoolKind::Token(_)) if self.graph.tensor(x).shape[1] == 1 => {
                 self.pool("pool", x, PoolKind::Token(0), norm_pooled)?
@@ -36,9 +45,14 @@ impl Forward<'_> {
             Head::None => return Ok(()),
             Head::Linear => self.head("head", pooled)?,
             Head::Distilled => {
-                let first = self.head("head", pooled)?;
-                let second = self.pool("pool_dist", x, PoolKind::Token(1), norm_pooled)?;
-                let second = self.pooled(second)?;
+                let (first, second) = match class {
+                    Some(both) => both,
+                    None => {
+                        let second = self.pool("pool_dist", x, PoolKind::Token(1), norm_pooled)?;
+                        (pooled, self.pooled(second)?)
+                    }
+                };
+                let first = self.head("head", first)?;
                 let second = self.head("head_dist", second)?;
                 self.add("head_mean", first, second, 0.5)?
             }
@@ -108,7 +122,9 @@ impl Forward<'_> {
         self.graph.push("attn_pool", Op::Attention(op), vec![Some(q), Some(k), Some(v)], mixed)?;
         let pooled = self.linear("attn_pool.proj", mixed, cfg.embed_dim, true, Epilogue::default())?;
         let normed = self.norm("attn_pool.norm", pooled)?;
-        self.mlp("attn_pool.mlp", Mlp::Plain, normed, None, Some(pooled))
+        let hidden = cfg.pool_mlp_hidden.unwrap_or(cfg.mlp_hidden);
+        let shape = MlpShape { kind: Mlp::Plain, hidden, bias: [true; 2], norm: false };
+        self.mlp("attn_pool.mlp", shape, normed, None, Some(pooled))
     }
 
     /// What lies between pooling and head: `fc_norm`, the tanh layer, the projection.
@@ -121,7 +137,7 @@ impl Forward<'_> {
             pooled = self.linear("pre_logits.fc", pooled, width, true, epilogue)?;
         }
         if let Some(width) = self.cfg.projection {
-            pooled = self.linear("projection", pooled, width, false, Epilogue::default())?;
+            pooled = self.linear("projection", pooled, width, self.cfg.projection_bias, Epilogue::default())?;
         }
         Ok(pooled)
     }
