@@ -1,5 +1,6 @@
 """Writes src/model/architectures.csv: the constructor arguments of every timm architecture that is a VisionTransformer here;
-and src/model/other_architectures.txt: the names of those whose tensors could be mistaken for one.
+src/model/other_architectures.txt: the names of those whose tensors could be mistaken for one; and
+src/model/renamed_architectures.txt: the names that timm has given up.
 
     pip install timm==1.0.31 torch
     python scripts/architectures.py
@@ -17,6 +18,7 @@ from pathlib import Path
 import timm
 import torch
 from timm.layers import get_norm_layer
+from timm.models._registry import _deprecated_models
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
@@ -120,6 +122,10 @@ def main() -> None:
                 others.append(name)
     folder = Path(__file__).parent.parent / "src/model"
     (folder / "architectures.csv").write_text("\n".join(rows) + "\n")
+    names = {row.split(",")[0] for row in rows[1:]}
+    renamed = [(old, new.split(".")[0]) for old, new in sorted(_deprecated_models.items()) if new]
+    renamed = [f"{old} {new}" for old, new in renamed if new in names]
+    (folder / "renamed_architectures.txt").write_text("\n".join(renamed) + "\n")
     (folder / "other_architectures.txt").write_text("\n".join(others) + "\n")
 
 

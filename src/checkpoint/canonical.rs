@@ -18,12 +18,11 @@ pub static FAMILY: Family = Family {
     configure: |names| read(names, "vit"),
     recipe: |canonical, shape, cfg, _| parts(canonical, shape, cfg),
     positions: |names| {
-        let rule = names.field("positions").and_then(|rule| serde_json::from_value(rule.clone()).ok());
-        let dynamic = names.field("dynamic").and_then(Value::as_bool).unwrap_or(false);
-        let square = names.field("square").and_then(Value::as_bool).unwrap_or(false);
-        Positions { square, dynamic, ..Positions::on_request(rule.unwrap_or(Resample::BicubicAntialias)) }
+        let read = names.field("positions").and_then(|rule| serde_json::from_value(rule.clone()).ok());
+        read.unwrap_or(Positions::on_request(Resample::Never))
     },
     ignorable: |_, _| false,
+    own_keys: None,
     transform: |names, cfg| {
         let transform: Transform = read(names, "transform")?;
         Ok(if transform.output_size() == Some(cfg.img_size) { transform } else { transform.with_size(cfg.img_size) })
@@ -69,8 +68,6 @@ pub fn config(checkpoint: &Checkpoint) -> Value {
         "vit": checkpoint.config,
         "transform": checkpoint.transform,
         "positions": checkpoint.positions,
-        "square": checkpoint.square,
-        "dynamic": checkpoint.dynamic,
         "id2label": labels,
     })
 }

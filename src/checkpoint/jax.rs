@@ -21,7 +21,8 @@ pub static FAMILY: Family = Family {
         let state = ["opt/state/", "opt/", "params/txt/", "txt/", "params/t", "params/b", "t", "b", "extra/"];
         state.iter().any(|other| name.starts_with(other) && !name.contains("encoderblock") || name == *other)
     },
-    transform: |_, cfg| Ok(transforms::big_vision(cfg.img_size)),
+    own_keys: Some(&["global_pool"]),
+    transform: |names, cfg| transforms::own(names, cfg).unwrap_or_else(|| Ok(transforms::big_vision(cfg.img_size))),
 };
 
 const BASES: [&str; 6] = ["", "opt/target/", "params/img/", "params/", "opt/target/img/", "img/"];
@@ -73,6 +74,9 @@ fn configure(names: &Names) -> Result<VitConfig> {
     } else {
         (0..).take_while(|i| own.has(&format!("{}/LayerNorm_0/scale", layout.block(*i)))).count()
     };
+    if depth == 0 {
+        return Err(own.missing(&format!("{}/LayerNorm_0/scale", layout.block(0)), FAMILY.name));
+    }
     let mut cfg = VitConfig::plain(1, 1, embed_dim, depth, query[1 + stacked]);
     cfg.head_dim = query[2 + stacked];
     (cfg.in_chans, cfg.patch_size) = (in_chans, (patch_h, patch_w));
@@ -81,6 +85,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     cfg.class_token = own.has("cls");
     // timm and Hugging Face run these weights with the exact GELU, which is what their published accuracies are of.
     cfg.act = names.act_field("act")?.unwrap_or(cfg.act);
+    cfg.norm_eps = names.number_field("eps")?.map_or(cfg.norm_eps, |eps| eps as f32);
     cfg.pre_logits = own.shape("pre_logits/kernel").map(|shape| shape[1]);
     cfg.num_classes = own.axis("head/kernel", 1);
     cfg.head = if cfg.num_classes > 0 { Head::Linear } else { Head::None };

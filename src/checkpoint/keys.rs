@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::names::Names;
 use crate::error::Result;
+use crate::model::VitConfig;
 
 /// What transformers' `PretrainedConfig` writes into every configuration, in any version from 3 to 5, and what the hub, trainers
 /// and pipelines add: no number of a forward pass depends on it.
@@ -100,6 +101,64 @@ pub const TRANSFORMERS: [&str; 89] = [
     "datasets",
 ];
 
+/// Keys of a configuration of the user's own (`docs/your-own-vit.md`), which any family without one of its library's may have.
+pub const OWN: [&str; 26] = [
+    "model_type",
+    "family",
+    "num_heads",
+    "img_size",
+    "image_size",
+    "act",
+    "eps",
+    "embed_dim",
+    "depth",
+    "in_chans",
+    "patch_size",
+    "num_classes",
+    "num_labels",
+    "label_names",
+    "label_descriptions",
+    "labels",
+    "id2label",
+    "label2id",
+    "problem_type",
+    "mean",
+    "std",
+    "interpolation",
+    "crop_pct",
+    "crop_mode",
+    "architectures",
+    "license",
+];
+
+/// What people write about a model, anywhere in a configuration.
+const ABOUT: [&str; 24] = [
+    "name",
+    "title",
+    "description",
+    "comment",
+    "comments",
+    "notes",
+    "author",
+    "authors",
+    "citation",
+    "homepage",
+    "repository",
+    "url",
+    "date",
+    "created",
+    "license",
+    "tags",
+    "language",
+    "metrics",
+    "accuracy",
+    "test_accuracy",
+    "val_accuracy",
+    "epoch",
+    "epochs",
+    "training",
+];
+
 /// Keys that say which of transformers' other kinds of model it is: harmless while they are off.
 const OFF: [&str; 3] = ["is_decoder", "is_encoder_decoder", "add_cross_attention"];
 
@@ -112,6 +171,31 @@ impl Names {
         }
     }
 
+    /// Refuses keys of a user's own configuration that its family does not read, and those that differ from what was built.
+    pub fn own_config_agrees(&self, cfg: &VitConfig, more: &[&str]) -> Result<()> {
+        self.only_known(&[&OWN, more])?;
+        let sizes = [
+            ("embed_dim", cfg.embed_dim),
+            ("depth", cfg.depth),
+            ("num_heads", cfg.num_heads),
+            ("in_chans", cfg.in_chans),
+            ("num_classes", cfg.num_classes),
+            ("num_labels", cfg.num_classes),
+        ];
+        for (key, built) in sizes {
+            if let Some(stated) = self.size_field(key)?.filter(|stated| *stated != built) {
+                return Err(self.config_error(format!("`{key}` is {stated}, the tensors have {built}")));
+            }
+        }
+        match self.pair_field("patch_size")? {
+            Some((h, w)) if (h, w) != cfg.patch_size => {
+                let (own_h, own_w) = cfg.patch_size;
+                Err(self.config_error(format!("`patch_size` is {h}x{w}, the tensors have {own_h}x{own_w}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The same for an object within the configuration, called `path` in messages.
     pub fn only_known_in(&self, path: &str, object: &Value, lists: &[&[&str]]) -> Result<()> {
         let Some(object) = object.as_object() else {
@@ -120,7 +204,8 @@ impl Names {
             );
         };
         for (key, value) in object {
-            let known = key.starts_with('_') || lists.iter().any(|list| list.contains(&key.as_str()));
+            let among = |list: &[&str]| list.contains(&key.as_str());
+            let known = key.starts_with('_') || among(&ABOUT) || lists.iter().any(|list| among(list));
             let off = OFF.contains(&key.as_str()) && value == &Value::Bool(false);
             if known || off || is_empty(value) {
                 continue;

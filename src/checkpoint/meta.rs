@@ -28,6 +28,7 @@ pub static FAMILY: Family = Family {
         // Masked patches and MAE's decoder serve pre-training alone.
         name.ends_with("mask_token") || name.starts_with("decoder_")
     },
+    own_keys: Some(&["architecture", "model_args", "pretrained_cfg", "num_features", "global_pool"]),
     transform,
 };
 
@@ -89,7 +90,10 @@ fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> R
 }
 
 /// What the published evaluations do: 256 → 224 bicubic, ImageNet's mean and std; the same margin at other sizes.
-fn transform(_: &Names, cfg: &VitConfig) -> Result<Transform> {
+fn transform(names: &Names, cfg: &VitConfig) -> Result<Transform> {
+    if let Some(own) = transforms::own(names, cfg) {
+        return own;
+    }
     let transform = transforms::torchvision((224, 224), false).with_size(cfg.img_size);
     Ok(Transform { filter: Filter::Bicubic, ..transform })
 }

@@ -55,6 +55,8 @@ struct Family {
     positions: fn(&Names) -> Positions,
     /// Whether an unused tensor is known to be of no account.
     ignorable: fn(&str, &VitConfig) -> bool,
+    /// For families whose libraries write no configuration: the keys that one of the user's own may have besides [`keys::OWN`].
+    own_keys: Option<&'static [&'static str]>,
     /// Preprocessing for the configuration's image size, where no file beside the weights gives it.
     transform: fn(&Names, &VitConfig) -> Result<Transform>,
 }
@@ -96,11 +98,9 @@ pub struct Checkpoint {
     pub dtypes: Vec<String>,
     pub(crate) loader: Arc<dyn WeightLoader>,
     /// How its position table is resampled.
-    positions: Resample,
-    /// Whether its library takes every position table for a square one.
-    square: bool,
-    /// Whether its library runs tensors of any size, as [`Checkpoint::follows_size`] says.
-    dynamic: bool,
+    positions: Positions,
+    /// What [`Checkpoint::follows_size`] says.
+    follows: bool,
 }
 
 impl std::fmt::Debug for Checkpoint {
@@ -174,9 +174,8 @@ impl Checkpoint {
             transform,
             ignored: Vec::new(),
             dtypes: vec!["F32".to_owned()],
-            positions: Resample::BicubicAntialias,
-            square: false,
-            dynamic: false,
+            positions: Positions::on_request(Resample::BicubicAntialias),
+            follows: false,
         })
     }
 
@@ -204,12 +203,18 @@ impl Checkpoint {
         names.no_empty_tensors(|name| family.name == "lucidrains" && name == "cls_token")?;
         let mut cfg = (family.configure)(names)?;
         cfg.validate(&tensors.name)?;
+        if let Some(more) = family.own_keys {
+            names.own_config_agrees(&cfg, more)?;
+        }
         let (recipes, ignored) = fit(family, &cfg, names)?;
         let dtypes = tensors.dtypes();
         let file = tensors.name.clone();
         let mut loader: Arc<dyn WeightLoader> = Arc::new(RecipeLoader { tensors, recipes });
 
+        // Images have three channels; a model of others is given tensors, and what its files say of images is not looked at.
+        let colour = cfg.in_chans == 3;
         let given = preprocessor
+            .filter(|_| colour)
             .map(|(file, json)| {
                 let version = names.text_field("transformers_version");
                 huggingface::processor(&json, version, image_size).map_err(|reason| Error::config(file, reason))
@@ -233,6 +238,7 @@ impl Checkpoint {
         }
         let transform = match given {
             Some(transform) => transform,
+            None if !colour => transforms::big_vision(cfg.img_size),
             None => (family.transform)(names, &cfg)?,
         };
         if let Some((h, w)) = transform.output_size().filter(|size| *size != cfg.img_size) {
@@ -242,19 +248,24 @@ impl Checkpoint {
             );
             return Err(Error::model(&file, reason));
         }
+        // Names of classes that a model does without are not read.
+        let labels = match cfg.num_classes {
+            0 => Labels::none(0),
+            classes => {
+                Labels::from_config(names.config.as_ref(), classes).map_err(|reason| names.config_error(reason))?
+            }
+        };
         Ok(Checkpoint {
             name: name.to_owned(),
             family: family.name,
-            labels: Labels::from_config(names.config.as_ref(), cfg.num_classes)
-                .map_err(|reason| names.config_error(reason))?,
+            labels,
             dtypes,
             loader,
             config: cfg,
             transform,
             ignored,
-            positions: if resampled { Resample::Never } else { positions.rule },
-            square: positions.square,
-            dynamic: positions.dynamic && !resampled,
+            follows: positions.dynamic,
+            positions: if resampled { Positions::on_request(Resample::Never) } else { positions },
         })
     }
 
@@ -262,7 +273,7 @@ impl Checkpoint {
     /// (transformers' `interpolate_pos_encoding`, DINOv2, timm's `dynamic_img_size`): [`Checkpoint::open_at`] then runs them.
     #[must_use]
     pub fn follows_size(&self) -> bool {
-        self.dynamic
+        self.follows
     }
 
     /// Preprocessing alone, from the files beside the weights where they suffice.

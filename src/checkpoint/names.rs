@@ -211,9 +211,9 @@ impl Names {
     }
 }
 
-/// A JSON whole number.
+/// A JSON whole number, as large as any size can be: a product of two of them overflows nothing.
 pub fn size(value: &serde_json::Value) -> Option<usize> {
-    value.as_u64().and_then(|value| usize::try_from(value).ok())
+    value.as_u64().and_then(|value| i32::try_from(value).ok()).and_then(|value| usize::try_from(value).ok())
 }
 
 /// A JSON number or pair of numbers as height and width.

@@ -2,9 +2,9 @@
 //!
 //! Every rule is separable: one row of weights per output row and one per output column, applied along the width first.
 
-use serde::{Deserialize, Serialize};
-
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::names;
 use crate::error::Result;
@@ -33,27 +33,45 @@ pub enum Resample {
 }
 
 /// Where a table is resampled to, and how.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Positions {
     pub rule: Resample,
     /// Whether the library resamples without being asked, so that preprocessing decides the size.
     pub always: bool,
-    /// Whether it takes every table for a square one, and resamples unless the image is a square of as many patches.
+    /// Whether it takes every table that it resamples for a square one.
     pub square: bool,
+    /// Whether it then leaves the table alone for any image of as many patches, or for square images alone.
+    pub by_count: bool,
+    /// Whether images are padded to whole patches, so that only sizes of whole patches are the same without.
+    pub whole: bool,
     /// Whether the library runs tensors of any size, its positions resampled on the way.
     pub dynamic: bool,
     /// The size to run at, where the configuration names another than the table's own.
+    #[serde(skip)]
     pub image_size: Option<(usize, usize)>,
 }
 
 impl Positions {
     pub fn on_request(rule: Resample) -> Positions {
-        Positions { rule, always: false, square: false, dynamic: false, image_size: None }
+        Positions {
+            rule,
+            always: false,
+            square: false,
+            by_count: false,
+            whole: false,
+            dynamic: false,
+            image_size: None,
+        }
     }
 
     /// transformers' rule, for the classes that resample when they are told to.
     pub fn square_on_request(rule: Resample) -> Positions {
         Positions { square: true, dynamic: true, ..Positions::on_request(rule) }
+    }
+
+    /// open_clip's rule.
+    pub fn square_unless_same_count(rule: Resample) -> Positions {
+        Positions { square: true, by_count: true, ..Positions::on_request(rule) }
     }
 
     /// The rule of Meta's models, and of transformers' DINOv2, which resample without being told.
@@ -70,20 +88,26 @@ impl Positions {
         own_size: (usize, usize),
         own_grid: (usize, usize),
     ) -> Result<Option<(usize, usize)>, String> {
+        let ((h, w), (ph, pw)) = (cfg.img_size, cfg.patch_size);
+        if self.whole && !(h.is_multiple_of(ph) && w.is_multiple_of(pw)) {
+            return Err(format!(
+                "`dynamic_img_pad` pads an image of {h}x{w} to whole patches of {ph}x{pw}, which can't be run"
+            ));
+        }
         if !cfg.pos_embed {
             return Ok(None);
         }
         if self.rule == Resample::Never && cfg.grid() != own_grid {
-            let ((h, w), (own_h, own_w)) = (cfg.img_size, own_size);
+            let (own_h, own_w) = own_size;
             let reason = "the position table was resampled when the model was converted, and can't be resampled again";
             return Err(format!("{reason} from {own_h}x{own_w} to {h}x{w}: convert the original for that size"));
         }
         if !self.square {
             return Ok((cfg.grid() != own_grid).then_some(own_grid));
         }
-        let (patches, (h, w)) = (own_grid.0 * own_grid.1, cfg.img_size);
+        let patches = own_grid.0 * own_grid.1;
         let asked = self.always || cfg.img_size != own_size;
-        if !asked || h == w && cfg.grid().0 * cfg.grid().1 == patches {
+        if !asked || (h == w || self.by_count) && cfg.grid().0 * cfg.grid().1 == patches {
             return Ok(None);
         }
         match names::grid(patches, None) {

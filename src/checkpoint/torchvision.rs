@@ -3,9 +3,9 @@
 use super::names::{Names, grid};
 use super::positions::{Positions, Resample};
 use super::recipe::{Part, Recipe};
-use super::{Family, transforms};
+use super::{Family, teaching, transforms};
 use crate::error::{Error, Result};
-use crate::model::{Head, VitConfig};
+use crate::model::{Head, Pooling, VitConfig};
 use crate::preprocess::Transform;
 
 pub static FAMILY: Family = Family {
@@ -15,6 +15,7 @@ pub static FAMILY: Family = Family {
     recipe,
     positions: |_| Positions::on_request(Resample::BicubicAlignCorners),
     ignorable: |_, _| false,
+    own_keys: Some(&["global_pool"]),
     transform,
 };
 
@@ -25,6 +26,9 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let depth = names.count("encoder.layers.encoder_layer_");
     // torchvision writes no configuration; a config.json beside the weights may give what they can't tell.
     let mut cfg = VitConfig::plain(1, 1, embed_dim, depth, names.heads(embed_dim)?);
+    cfg.norm_eps = names.number_field("eps")?.map_or(cfg.norm_eps, |eps| eps as f32);
+    cfg.act = names.act_field("act")?.unwrap_or(cfg.act);
+    cfg.pool = teaching::pooling(names, Pooling::CLASS, 1)?;
     names.even_heads(embed_dim, cfg.num_heads)?;
     cfg.in_chans = in_chans;
     cfg.patch_size = (patch_h, patch_w);
@@ -94,6 +98,9 @@ fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> R
 }
 
 /// The presets of the published weights: 256 → 224 bilinear (242 for L/16) at 224 pixels, no margin and bicubic above (SWAG).
-fn transform(_: &Names, cfg: &VitConfig) -> Result<Transform> {
+fn transform(names: &Names, cfg: &VitConfig) -> Result<Transform> {
+    if let Some(own) = transforms::own(names, cfg) {
+        return own;
+    }
     Ok(transforms::torchvision(cfg.img_size, (cfg.embed_dim, cfg.patch_size.0) == (1024, 16)))
 }

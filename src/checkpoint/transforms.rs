@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use super::names::Names;
+use crate::model::VitConfig;
 use crate::preprocess::{
     Arithmetic, Crop, CropRule, Filter, IMAGENET_MEAN, IMAGENET_STD, Longest, Resize, Resizer, Transform,
 };
@@ -110,6 +112,13 @@ pub fn plain(cfg: &Value, (h, w): (usize, usize)) -> Result<Transform, String> {
     let mean = field(cfg, "mean", [0.0; 3], triple)?;
     let std = field(cfg, "std", [1.0; 3], triple)?;
     Ok(Transform { mean, std, ..big_vision((h, w)) })
+}
+
+/// The preprocessing that a configuration of the user's own gives, in timm's keys, if it gives any.
+pub fn own(names: &Names, cfg: &VitConfig) -> Option<crate::error::Result<Transform>> {
+    let keys = ["mean", "std", "interpolation", "crop_pct", "crop_mode"];
+    let json = names.config.as_ref().filter(|_| keys.iter().any(|key| names.field(key).is_some()))?;
+    Some(plain(json, cfg.img_size).map_err(|reason| names.config_error(reason)))
 }
 
 /// What timm gives the weights of vit_jax and big_vision: squashed to the size, bilinear, to −1…1.

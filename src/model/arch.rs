@@ -8,6 +8,9 @@ use crate::ops::{Activation, PoolKind};
 
 static TABLE: &str = include_str!("architectures.csv");
 
+/// Names that timm has given up, each with the one that replaces it.
+static RENAMED: &str = include_str!("renamed_architectures.txt");
+
 /// timm's architectures of other classes, whose tensors could be taken for a VisionTransformer's.
 static OTHERS: &str = include_str!("other_architectures.txt");
 
@@ -31,6 +34,8 @@ pub fn lookup(name: &str) -> Option<VitConfig> {
 #[must_use]
 pub fn arguments(name: &str) -> Option<Arguments> {
     let name = name.split('.').next()?;
+    let renamed = || RENAMED.lines().filter_map(|line| line.split_once(' '));
+    let name = renamed().find(|(old, _)| *old == name).map_or(name, |(_, new)| new);
     let rows = || TABLE.lines().skip(1).filter_map(|line| line.split_once(','));
     if let Some((_, rest)) = rows().find(|(known, _)| *known == name) {
         return row(rest);

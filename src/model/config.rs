@@ -303,15 +303,25 @@ impl VitConfig {
     /// [`Error::Config`] names the field, with `file` as the file at fault.
     pub fn validate(&self, file: &str) -> Result<()> {
         let fail = |reason: String| Err(Error::config(file, reason));
-        for (name, value) in [
-            ("embed_dim", self.embed_dim),
-            ("num_heads", self.num_heads),
-            ("head_dim", self.head_dim),
-            ("mlp hidden size", self.mlp_hidden),
-            ("in_chans", self.in_chans),
-            ("patch_size", self.patch_size.0.min(self.patch_size.1)),
+        // Far beyond every model there is, and small enough for products of two to overflow nothing.
+        let wide = 1 << 20;
+        let pool = self.pool_mlp_hidden.unwrap_or(self.mlp_hidden);
+        for (name, value, most) in [
+            ("embed_dim", self.embed_dim, wide),
+            ("depth", self.depth, 1 << 12),
+            ("num_heads", self.num_heads, wide),
+            ("head_dim", self.head_dim, wide),
+            ("mlp hidden size", self.mlp_hidden.min(pool), wide),
+            ("mlp hidden size", self.mlp_hidden.max(pool), wide),
+            ("in_chans", self.in_chans, 1 << 12),
+            ("patch_size", self.patch_size.0.min(self.patch_size.1), wide),
+            ("patch_size", self.patch_size.0.max(self.patch_size.1), 1 << 14),
+            ("pre_logits", self.pre_logits.unwrap_or(1), wide),
+            ("projection", self.projection.unwrap_or(1), wide),
+            ("reg_tokens", self.reg_tokens + 1, 1 << 12),
+            ("num_classes", self.num_classes + usize::from(self.head == Head::None), 1 << 24),
         ] {
-            if value == 0 || value > 1 << 20 {
+            if value == 0 || value > most {
                 return fail(format!("{name} is {value}"));
             }
         }
@@ -322,6 +332,9 @@ impl VitConfig {
         if grid_h == 0 || grid_w == 0 || self.img_size.0.max(self.img_size.1) > 1 << 16 {
             let ((h, w), (ph, pw)) = (self.img_size, self.patch_size);
             return fail(format!("an image of {h}x{w} has no patches of {ph}x{pw}, or too many"));
+        }
+        if self.tokens() > 1 << 20 {
+            return fail(format!("an image of {}x{} makes {} tokens", self.img_size.0, self.img_size.1, self.tokens()));
         }
         if self.pos_prefix > self.prefix_tokens() {
             return fail(format!("{} prefix positions for {} prefix tokens", self.pos_prefix, self.prefix_tokens()));
@@ -338,8 +351,8 @@ impl VitConfig {
         if first >= self.tokens() || layers == 0 || layers > self.depth.max(1) {
             return fail(format!("{:?} of {} tokens and {} blocks", self.pool, self.tokens(), self.depth));
         }
-        if self.batch == Batch::Fixed(0) {
-            return fail("a batch of no images".to_owned());
+        if let Batch::Fixed(size @ (0 | 65_537..)) = self.batch {
+            return fail(format!("a batch of {size} images"));
         }
         if !self.attn_proj && self.attn_dim() != self.embed_dim {
             return fail(format!(
@@ -350,8 +363,11 @@ impl VitConfig {
         if !self.patch_proj && self.patch_len() != self.embed_dim {
             return fail(format!("patches of {} values are not the width of {}", self.patch_len(), self.embed_dim));
         }
-        if self.block == Block::ParallelThings(0) {
-            return fail("a block of no branches".to_owned());
+        if let Block::ParallelThings(branches @ (0 | 257..)) = self.block {
+            return fail(format!("a block of {branches} branches"));
+        }
+        if [self.attn_scale, self.attn_post_scale].iter().any(|scale| !scale.is_finite()) {
+            return fail("the scale of attention is not finite".to_owned());
         }
         let both = self.head == Head::Distilled || self.pool == Pooling::ClassAndDistillation;
         if both && !(self.class_token && self.dist_token) {

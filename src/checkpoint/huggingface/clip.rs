@@ -1,6 +1,6 @@
 //! The vision towers of CLIP and SigLIP, alone, with a projection or a classifier, or out of the whole model.
 
-use super::{KEYS, agree, by_processor, has_heads, heads, image_size, in_block};
+use super::{KEYS, agree, by_processor, has_heads, has_no_labels, heads, image_size, in_block};
 use crate::checkpoint::{Family, keys};
 use serde_json::{Value, json};
 
@@ -37,13 +37,15 @@ pub static FAMILY: Family = Family {
     recipe,
     positions: |_| Positions::square_on_request(Resample::Bicubic),
     ignorable: |name, cfg| {
-        let classifies = cfg.head != Head::None;
+        // A mean of the tokens is only a classifier's.
+        let classifies = cfg.head != Head::None || matches!(cfg.pool, Pooling::Tokens(PoolKind::Mean(_)));
         name.ends_with("embeddings.position_ids")
             || ["text_model.", "text_projection.", "logit_scale", "logit_bias"].iter().any(|text| name.starts_with(text))
             // A classifier averages the patches: norm and head of the pooled output go unused.
             || (classifies && (name.contains("post_layernorm.") && !cfg.final_norm || name.contains("vision_model.head.")))
             || (classifies && name.starts_with("head."))
     },
+    own_keys: None,
     transform,
 };
 
@@ -105,16 +107,22 @@ fn configure(names: &Names) -> Result<VitConfig> {
     cfg.head = if cfg.num_classes > 0 { Head::Linear } else { Head::None };
     // CLIP normalises its class token alone, after pooling; SigLIP every token.
     cfg.final_norm = siglip;
-    (cfg.pool, cfg.fc_norm) = match (siglip, cfg.head) {
+    let classifies = cfg.head != Head::None || has_no_labels(names);
+    let headless =
+        config.bool_field("vision_use_head")? == Some(false) || !own.any("head.probe") && config.config.is_none();
+    if siglip && !classifies && !own.has("head.probe") && (!headless || own.has("head.layernorm.weight")) {
+        return Err(own.missing("head.probe", FAMILY.name));
+    }
+    (cfg.pool, cfg.fc_norm) = match (siglip, classifies) {
         // GIT's tower normalises every token.
-        (false, Head::None) if model_type == Some("git_vision_model") => {
+        (false, false) if model_type == Some("git_vision_model") => {
             cfg.final_norm = true;
             (Pooling::CLASS, false)
         }
-        (false, Head::None) => (Pooling::CLASS, true),
+        (false, false) => (Pooling::CLASS, true),
         // Not normalised at all.
-        (false, _) => (Pooling::Tokens(PoolKind::Mean(1)), false),
-        (true, Head::None) if own.has("head.probe") => (Pooling::Attention(0), false),
+        (false, true) => (Pooling::Tokens(PoolKind::Mean(1)), false),
+        (true, false) if own.has("head.probe") => (Pooling::Attention(0), false),
         (true, _) => (Pooling::Tokens(PoolKind::Mean(0)), false),
     };
     let architecture = names.field("architectures").and_then(|all| all.get(0)?.as_str());

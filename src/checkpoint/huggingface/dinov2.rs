@@ -1,6 +1,6 @@
 //! DINOv2, with registers or without.
 
-use super::{CONV, KEYS, agree, by_processor, common, has_heads, heads, image_size, in_block};
+use super::{CONV, KEYS, agree, by_processor, common, has_heads, has_no_labels, heads, image_size, in_block};
 use crate::checkpoint::names::Names;
 use crate::checkpoint::positions::{Positions, Resample};
 use crate::checkpoint::recipe::{Part, Recipe};
@@ -36,6 +36,7 @@ pub static FAMILY: Family = Family {
         Positions::square_always(if registers { Resample::BicubicAntialias } else { Resample::Bicubic })
     },
     ignorable: |name, _| name.ends_with("embeddings.mask_token"),
+    own_keys: None,
     transform: |names, cfg| -> Result<Transform> {
         // The published configurations override the class default's mean and std with ImageNet's.
         let mut transform = by_processor(names, cfg, "BitImageProcessor")?;
@@ -85,10 +86,11 @@ fn configure(names: &Names) -> Result<VitConfig> {
         (cfg.mlp, cfg.act) = (Mlp::Glu, Activation::Silu);
     }
     cfg.num_classes = names.axis("classifier.weight", 0);
-    if cfg.num_classes > 0 {
-        cfg.pool = Pooling::ClassAndMean { from: cfg.prefix_tokens(), layers: 1 };
-    } else {
+    if cfg.num_classes == 0 {
         cfg.head = Head::None;
+    }
+    if cfg.num_classes > 0 || has_no_labels(names) {
+        cfg.pool = Pooling::ClassAndMean { from: cfg.prefix_tokens(), layers: 1 };
     }
     let table = own.expect("embeddings.position_embeddings", 3, FAMILY.name)?[1];
     cfg.img_size = image_size(names, &cfg, table.saturating_sub(1))?;

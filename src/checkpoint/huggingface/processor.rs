@@ -50,6 +50,9 @@ pub fn processor(json: &Value, version: Option<&str>, image_size: Option<(usize,
     let fast = kind.ends_with("Fast") || (plain == kind && major.is_some_and(|major| major >= 5));
     let defaults = defaults(plain).ok_or_else(|| format!("image_processor_type `{kind}` is not supported"))?;
 
+    if let Some(key) = unknown(json) {
+        return Err(format!("`{key}` is {}, a key that is not known here: it may change the pixels", json[key]));
+    }
     let switch = |key: &str, default: bool| field(json, key, default, Value::as_bool);
     let resize = if switch("do_resize", true)? {
         resize_rule(json.get("size").filter(|size| !size.is_null()).unwrap_or(&defaults.size), defaults.shortest)?
@@ -82,6 +85,42 @@ pub fn processor(json: &Value, version: Option<&str>, image_size: Option<(usize,
         Some(size) => transform.with_size(size),
         None => transform,
     })
+}
+
+/// Keys of processors that are read, or that change no pixel.
+const KEYS: [&str; 24] = [
+    "image_processor_type",
+    "feature_extractor_type",
+    "processor_class",
+    "do_resize",
+    "size",
+    "resample",
+    "do_center_crop",
+    "crop_size",
+    "do_rescale",
+    "rescale_factor",
+    "do_normalize",
+    "image_mean",
+    "image_std",
+    "do_convert_rgb",
+    "default_to_square",
+    "data_format",
+    "input_data_format",
+    "device",
+    "return_tensors",
+    "disable_grouping",
+    "image_seq_length",
+    "auto_map",
+    "model_input_names",
+    "use_square_size",
+];
+
+/// The first key that is none of those, does not begin with `_`, and is not off.
+fn unknown(json: &Value) -> Option<&str> {
+    let off = |value: &Value| value.is_null() || value == &Value::Bool(false);
+    let keys = json.as_object()?.iter();
+    let mut odd = keys.filter(|(key, value)| !KEYS.contains(&key.as_str()) && !key.starts_with('_') && !off(value));
+    odd.next().map(|(key, _)| key.as_str())
 }
 
 fn resize_rule(value: &Value, shortest: bool) -> Result<Resize, String> {

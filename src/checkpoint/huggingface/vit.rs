@@ -37,6 +37,7 @@ pub static FAMILY: Family = Family {
             // A pooler beside a classifier is a leftover of pre-training: the classifier reads the class token itself.
             || (classifies && (name.starts_with("pooler.") || name.contains(".pooler.")))
     },
+    own_keys: None,
     transform,
 };
 

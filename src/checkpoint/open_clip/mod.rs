@@ -4,7 +4,7 @@ mod trunk;
 
 use serde_json::Value;
 
-use super::names::{Names, grid};
+use super::names::{Names, grid, pair};
 use super::positions::{Positions, Resample};
 use super::recipe::{Part, Recipe};
 use super::{Family, transforms};
@@ -18,8 +18,12 @@ pub static FAMILY: Family = Family {
     detect: |names| is_trunk(names) || own(names).has("conv1.weight") && own(names).has("class_embedding"),
     configure,
     recipe,
-    // Its resize_pos_embed, which runs when a checkpoint of another size is loaded.
-    positions: |_| Positions::on_request(Resample::BicubicAntialias),
+    // Its resize_pos_embed, which runs when a file is loaded whose table is not of the configured size.
+    positions: |names| {
+        let image_size =
+            vision_cfg(names).filter(|_| !is_trunk(names)).and_then(|vision| pair(vision.get("image_size")?));
+        Positions { image_size, ..Positions::square_unless_same_count(Resample::BicubicAntialias) }
+    },
     ignorable: |name, cfg| {
         // A trunk whose pooling was taken off keeps nothing of it; a distilled one keeps what it never reads.
         if cfg.dist_token && (name == "visual.trunk.reg_token" || name.starts_with("visual.trunk.fc_norm.")) {
@@ -42,6 +46,7 @@ pub static FAMILY: Family = Family {
         ];
         text.iter().any(|text| name.starts_with(text))
     },
+    own_keys: None,
     transform,
 };
 
@@ -116,7 +121,9 @@ fn configure(names: &Names) -> Result<VitConfig> {
 }
 
 /// Keys of `vision_cfg` that are read, or that only training looks at.
-const VISION_KEYS: [&str; 22] = [
+const VISION_KEYS: [&str; 23] = [
+    // Which class makes the blocks: the options that it has of its own are among `OFF_KEYS`.
+    "block_type",
     "timm_model_kwargs",
     "layers",
     "width",
@@ -189,12 +196,21 @@ fn check(names: &Names) -> Result<()> {
     let mut vision = vision.clone();
     if let Some(vision) = vision.as_object_mut() {
         vision.retain(|key, value| !(OFF_KEYS.contains(&key.as_str()) && value == &Value::Bool(false)));
-        vision.retain(|key, value| !(key == "block_type" && value == "default"));
         // Of attentional pooling, and of training.
         ["attn_pooler_queries", "attn_pooler_heads", "timm_drop_path"].iter().for_each(|key| drop(vision.remove(*key)));
     }
-    names.only_known_in("model_cfg.vision_cfg", &vision, &[&VISION_KEYS])
+    names.only_known_in("model_cfg.vision_cfg", &vision, &[&VISION_KEYS])?;
+    match names.field("preprocess_cfg") {
+        Some(pixels) if pixels.get("mode").is_some_and(|mode| mode != "RGB") => {
+            Err(names.config_error(format!("`preprocess_cfg.mode` is {}: only RGB is known", pixels["mode"])))
+        }
+        Some(pixels) => names.only_known_in("preprocess_cfg", pixels, &[&PIXEL_KEYS]),
+        None => Ok(()),
+    }
 }
+
+/// Keys of `preprocess_cfg`.
+const PIXEL_KEYS: [&str; 7] = ["size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"];
 
 /// `norm_kwargs.eps`, or the default of `nn.LayerNorm`.
 fn norm_eps(vision: &Names) -> Result<f32> {

@@ -104,8 +104,8 @@ pub fn configure(names: &Names) -> Result<VitConfig> {
             reset_pool(&mut cfg, names, &vision)?;
         }
     }
-    if cfg.pool == Pooling::ClassAndDistillation && cfg.projection.is_some() {
-        return Err(names.config_error("a distilled trunk with a projection can't be run"));
+    if cfg.pool == Pooling::ClassAndDistillation && matches!(proj(names, &vision)?, Proj::Classifier) {
+        return Err(names.config_error("a distilled trunk whose heads are the projection can't be run"));
     }
     (cfg.head, cfg.num_classes) = (Head::None, 0);
     let model = names.configured(names.field("model_cfg").cloned());
@@ -119,6 +119,13 @@ pub fn configure(names: &Names) -> Result<VitConfig> {
 /// `reset_classifier(0, global_pool)`: another pooling behind the norms that the constructor made for the first.
 fn reset_pool(cfg: &mut VitConfig, names: &Names, vision: &Value) -> Result<()> {
     let Some(pool) = pool(names, vision)? else { return Ok(()) };
+    // A distilled model pools its two tokens whatever it is told, and is told nothing else than `token`.
+    if cfg.pool == Pooling::ClassAndDistillation {
+        return match pool {
+            GlobalPool::Token => Ok(()),
+            _ => Err(names.config_error("`timm_pool` of a distilled trunk is not `token`")),
+        };
+    }
     let from = match cfg.pool {
         Pooling::Tokens(kind) if kind != PoolKind::Token(0) => kind.first(),
         Pooling::Attention(from) => from,

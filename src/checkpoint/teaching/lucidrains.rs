@@ -24,6 +24,7 @@ pub static FAMILY: Family = Family {
         Positions::on_request(if fixed { Resample::SinCos } else { Resample::BicubicAntialias })
     },
     ignorable: |_, _| false,
+    own_keys: Some(&["dim_head", "version", "global_pool"]),
     transform,
 };
 

@@ -74,7 +74,7 @@ fn img_size(names: &Names, cfg: &mut VitConfig, patches: usize) -> Result<()> {
 }
 
 /// `global_pool`: `token`, or `avg` over the tokens from `from` on.
-fn pooling(names: &Names, default: Pooling, from: usize) -> Result<Pooling> {
+pub fn pooling(names: &Names, default: Pooling, from: usize) -> Result<Pooling> {
     match names.text_field("global_pool") {
         None => Ok(default),
         Some(name) => match arch::global_pool(name, from) {

@@ -16,6 +16,7 @@ pub static FAMILY: Family = Family {
     positions: |_| Positions::on_request(Resample::BicubicAntialias),
     // Its own code never calls it.
     ignorable: |name, _| name.starts_with("image_embedding."),
+    own_keys: Some(&[]),
     transform,
 };
 

@@ -19,6 +19,7 @@ pub static FAMILY: Family = Family {
     recipe,
     positions: |_| Positions::on_request(Resample::BicubicAntialias),
     ignorable: |_, _| false,
+    own_keys: Some(&["batch_first", "norm_first", "global_pool"]),
     transform,
 };
 

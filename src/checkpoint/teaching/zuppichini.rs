@@ -17,6 +17,7 @@ pub static FAMILY: Family = Family {
     recipe,
     positions: |_| Positions::on_request(Resample::BicubicAntialias),
     ignorable: |_, _| false,
+    own_keys: Some(&["variant", "global_pool"]),
     transform,
 };
 

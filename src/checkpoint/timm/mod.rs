@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::names::Names;
 use super::positions::{Positions, Resample};
-use super::{Family, transforms};
+use super::{Family, keys, transforms};
 use crate::error::Result;
 use crate::model::constructor::GlobalPool;
 use crate::model::{Head, VitConfig};
@@ -30,18 +30,29 @@ pub static FAMILY: Family = Family {
             // A distilled model makes these two like any other, and never reads them.
             || cfg.dist_token && (name.starts_with("fc_norm.") || name == "reg_token")
     },
+    own_keys: None,
     transform,
 };
 
 /// timm loads a table of another size by resampling it.
 fn positions(names: &Names) -> Positions {
-    let flexible = names.text_field("architecture").is_some_and(|name| name.starts_with("flexivit"));
-    let rule = if flexible { Resample::Bilinear } else { Resample::BicubicAntialias };
-    let dynamic = Given::new(names).is_ok_and(|given| given.arguments.dynamic_img_size && !given.pads);
-    Positions { image_size: sizes::configured_size(names), dynamic, ..Positions::on_request(rule) }
+    let name = names.text_field("architecture").unwrap_or_default();
+    let is = |part: &str| name.contains(part);
+    let rule = match name {
+        _ if is("base_patch16_radio_v3") || is("huge_patch16_radio_v3") => Resample::Zoom,
+        _ if is("radio") || name.starts_with("flexivit") => Resample::Bilinear,
+        _ => Resample::BicubicAntialias,
+    };
+    let given = Given::new(names).ok();
+    // Those that load by another rule than they run by are not run at sizes that nobody configured.
+    let dynamic =
+        given.as_ref().is_some_and(|given| given.arguments.dynamic_img_size) && rule == Resample::BicubicAntialias;
+    let whole = given.is_some_and(|given| given.pads);
+    Positions { image_size: sizes::configured_size(names), dynamic, whole, ..Positions::on_request(rule) }
 }
 
 pub fn configure(names: &Names) -> Result<VitConfig> {
+    known_keys(names)?;
     let given = Given::new(names)?;
     agree(names, &given)?;
     if given.arguments.global_pool.is_none_or(|pool| pool == GlobalPool::Token) && !names.has("cls_token") {
@@ -56,11 +67,77 @@ pub fn configure(names: &Names) -> Result<VitConfig> {
             return Err(names.error(format!("{reason} {} wide", cfg.head_dim)));
         }
     }
-    if names.axis("head.weight", 0) == 0 && given.source("num_classes").is_none() {
+    // transformers' wrapper makes the bare model without classes, whatever the configuration says of them.
+    let bare = names.field("architectures").and_then(|all| all.get(0)?.as_str()) == Some("TimmWrapperModel");
+    if names.axis("head.weight", 0) == 0 && (bare || given.source("num_classes").is_none()) {
         (cfg.head, cfg.num_classes) = (Head::None, 0);
     }
     sizes::positions(&mut cfg, names, &given)?;
     Ok(cfg)
+}
+
+/// Keys at the root of timm's configurations.
+const KEYS: [&str; 9] = [
+    "architecture",
+    "num_classes",
+    "num_features",
+    "global_pool",
+    "model_args",
+    "pretrained_cfg",
+    "label_names",
+    "label_descriptions",
+    "labels",
+];
+
+/// Keys of timm's `PretrainedCfg`; in old files they are at the root.
+const PRETRAINED_KEYS: [&str; 35] = [
+    "url",
+    "file",
+    "hf_hub_id",
+    "hf_hub_filename",
+    "source",
+    "architecture",
+    "tag",
+    "custom_load",
+    "input_size",
+    "test_input_size",
+    "min_input_size",
+    "fixed_input_size",
+    "interpolation",
+    "crop_pct",
+    "test_crop_pct",
+    "crop_mode",
+    "mean",
+    "std",
+    "num_classes",
+    "label_names",
+    "label_descriptions",
+    "pool_size",
+    "test_pool_size",
+    "first_conv",
+    "classifier",
+    "license",
+    "description",
+    "origin_url",
+    "paper_name",
+    "paper_ids",
+    "notes",
+    "global_pool",
+    "num_features",
+    "labels",
+    "in_chans",
+];
+
+/// Every key is one that timm, transformers' wrapper of it, or this crate reads or knows to be harmless.
+fn known_keys(names: &Names) -> Result<()> {
+    let wrapper = names.text_field("model_type") == Some("timm_wrapper");
+    let wrapped: &[&str] = if wrapper { &keys::TRANSFORMERS } else { &[] };
+    let legacy: &[&str] = if names.field("pretrained_cfg").is_none() { &PRETRAINED_KEYS } else { &[] };
+    names.only_known(&[&KEYS, &keys::OWN, wrapped, legacy, &["do_pooling", "timm_model_name"]])?;
+    match names.field("pretrained_cfg") {
+        Some(pretrained) => names.only_known_in("pretrained_cfg", pretrained, &[&PRETRAINED_KEYS]),
+        None => Ok(()),
+    }
 }
 
 /// Compares what arguments state with what tensors show.

@@ -35,6 +35,10 @@ pub fn first(part: &str, block: Block, names: &Names) -> String {
 /// The file's name for a canonical weight that is one whole tensor there.
 fn file_name(canonical: &str, block: Block, names: &Names) -> String {
     let mut name = canonical.to_owned();
+    // Attention pooling has one layout, whatever the blocks have.
+    if name.starts_with("attn_pool.") {
+        return name;
+    }
     if names.any(".gamma_1") {
         name = name.replace("ls1.gamma", "gamma_1").replace("ls2.gamma", "gamma_2");
     }
@@ -87,7 +91,7 @@ pub fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) 
         Some(_) if cfg.block == Block::ParallelScaling && !canonical.starts_with("attn_pool") => rows_of(0),
         None if cfg.block == Block::ParallelScaling && canonical.contains(".attn.qkv.") => rows_of(cfg.mlp_hidden),
         // The gate in a tensor of its own, before the values.
-        Some((block, kind)) if cfg.mlp == Mlp::Glu && gate_apart(names) => {
+        Some((block, kind)) if cfg.mlp == Mlp::Glu && gate_apart(names) && !canonical.starts_with("attn_pool") => {
             let mut half = shape.to_vec();
             half[0] /= 2;
             ["fc1_g", "fc1_x"].map(|fc| Part::new(format!("{block}.mlp.{fc}.{kind}"), &half)).to_vec()

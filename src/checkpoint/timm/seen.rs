@@ -38,10 +38,12 @@ pub fn arguments(names: &Names, args: &Value) -> Result<Arguments> {
     };
     seen.num_classes = names.axis("head.weight", 0);
     if given("global_pool").is_none() && names.text_field("global_pool").is_none_or(str::is_empty) {
-        seen.global_pool = Some(match (names.has("attn_pool.latent"), fc_norm, seen.class_token) {
-            (true, ..) => GlobalPool::Map,
-            (false, false, true) => GlobalPool::Token,
-            _ => GlobalPool::Avg,
+        // A norm behind the pooling comes with a mean, unless it was asked for by itself.
+        let averaged = fc_norm && given("fc_norm").is_none();
+        seen.global_pool = Some(match (names.has("attn_pool.latent"), averaged || !seen.class_token) {
+            (true, _) => GlobalPool::Map,
+            (false, true) => GlobalPool::Avg,
+            (false, false) => GlobalPool::Token,
         });
     }
     mlp(names, &mut seen, given("mlp_layer").is_some(), given("act_layer").is_some())?;

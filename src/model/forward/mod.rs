@@ -59,8 +59,9 @@ pub struct Request {
 /// pieces, the head in column pieces. Batches are cut by the caller, since images are independent.
 ///
 /// # Errors
-/// [`Error::Shape`] if an operation's operands do not fit, which a validated configuration rules out.
+/// [`Error::Config`] for a configuration that is not valid; [`Error::Shape`] if an operation's operands do not fit.
 pub fn build(cfg: &VitConfig, request: Request, limit: u64) -> Result<Graph> {
+    cfg.validate("the configuration")?;
     let mut pass = Forward { graph: Graph::new(request.precision), cfg, batch: request.batch, limit, classes: None };
     let mut x = pass.embed(request.input)?;
     let only = last_token(cfg, request);
