@@ -6,6 +6,7 @@ mod compare;
 mod convert;
 mod device;
 mod docs;
+mod drawn;
 mod families;
 mod images;
 mod int8;

@@ -85,18 +85,19 @@ pub fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) 
     };
     match canonical.split_once(".mlp.fc1.") {
         // One product makes the MLP's hidden layer, q, k and v, in this order.
+        _ if canonical.starts_with("attn_pool") => vec![Part::new(name, shape)],
         Some((block, "bias")) if cfg.block == Block::ParallelScaling && !cfg.qkv_bias => {
             vec![Part::new(format!("{block}.mlp_bias"), shape)]
         }
-        Some(_) if cfg.block == Block::ParallelScaling && !canonical.starts_with("attn_pool") => rows_of(0),
+        Some(_) if cfg.block == Block::ParallelScaling => rows_of(0),
         None if cfg.block == Block::ParallelScaling && canonical.contains(".attn.qkv.") => rows_of(cfg.mlp_hidden),
         // The gate in a tensor of its own, before the values.
-        Some((block, kind)) if cfg.mlp == Mlp::Glu && gate_apart(names) && !canonical.starts_with("attn_pool") => {
+        Some((block, kind)) if cfg.mlp == Mlp::Glu && gate_apart(names) => {
             let mut half = shape.to_vec();
             half[0] /= 2;
             ["fc1_g", "fc1_x"].map(|fc| Part::new(format!("{block}.mlp.{fc}.{kind}"), &half)).to_vec()
         }
-        Some(_) if cfg.mlp == Mlp::Glu && gate_last(names) && !canonical.starts_with("attn_pool") => {
+        Some(_) if cfg.mlp == Mlp::Glu && gate_last(names) => {
             let half = shape[0] / 2;
             [half, 0].map(|first| Part::new(name.clone(), shape).rows(first, half)).to_vec()
         }
