@@ -7,29 +7,81 @@ use serde_json::Value;
 /// ImageNet-1k's class names: WordNet lemmas in the order every framework uses.
 const IMAGENET: &str = include_str!("../assets/imagenet1k.txt");
 
-/// Names of a model's classes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Labels(Arc<[Option<String>]>);
+/// What a model's own library makes of logits to get the scores that it shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Scores {
+    /// The softmax over all classes: exactly one class is right.
+    #[default]
+    Softmax,
+    /// The sigmoid of each class by itself: several classes may be right, or none.
+    Sigmoid,
+    /// The logits as they are: the model predicts values, not classes (regression).
+    Raw,
+}
 
-/// One class with its probability.
+impl Scores {
+    /// The score of each class.
+    #[must_use]
+    pub fn of(self, logits: &[f32]) -> Vec<f32> {
+        match self {
+            Scores::Softmax => softmax(logits),
+            Scores::Sigmoid => logits.iter().map(|v| (1.0 / (1.0 + (-f64::from(*v)).exp())) as f32).collect(),
+            Scores::Raw => logits.to_vec(),
+        }
+    }
+
+    /// Whether scores lie between 0 and 1.
+    #[must_use]
+    pub fn are_probabilities(self) -> bool {
+        self != Scores::Raw
+    }
+}
+
+/// Names of a model's classes, and what their scores are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Labels {
+    names: Arc<[Option<String>]>,
+    scores: Scores,
+}
+
+/// One class with its score.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Prediction {
     /// Class index.
     pub index: usize,
     /// Its name, where the model has names.
     pub label: Option<String>,
-    /// Softmax probability.
+    /// What the model's own library would show, as [`Labels::scores`] says: a probability between 0 and 1 (softmax, or sigmoid
+    /// for a model of several labels or of one class), or the raw value of a regression.
     pub score: f32,
 }
 
 impl Labels {
+    fn new(names: impl Into<Arc<[Option<String>]>>) -> Labels {
+        Labels { names: names.into(), scores: Scores::default() }
+    }
+
+    /// The same names with other scores.
+    #[must_use]
+    pub fn scored(self, scores: Scores) -> Labels {
+        Labels { scores, ..self }
+    }
+
+    /// What [`Labels::top_k`] makes of logits.
+    #[must_use]
+    pub fn scores(&self) -> Scores {
+        self.scores
+    }
+
     /// No names; those of ImageNet-1k where a model has exactly 1,000 classes.
     #[must_use]
     pub fn none(classes: usize) -> Labels {
         if classes == 1000 {
-            Labels(IMAGENET.lines().map(|line| Some(line.to_owned())).collect())
+            Labels::new(IMAGENET.lines().map(|line| Some(line.to_owned())).collect::<Vec<_>>())
         } else {
-            Labels(vec![None; classes].into())
+            Labels::new(vec![None; classes])
         }
     }
 
@@ -64,19 +116,20 @@ impl Labels {
         }
         // transformers fills in LABEL_0… where the author gave none.
         let invented = labels.iter().enumerate().all(|(i, label)| label.as_deref() == Some(&format!("LABEL_{i}")));
-        Ok(if invented && classes == 1000 { Labels::none(classes) } else { Labels(labels.into()) })
+        Ok(if invented && classes == 1000 { Labels::none(classes) } else { Labels::new(labels) })
     }
 
     /// The name of a class.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&str> {
-        self.0.get(index).and_then(|label| label.as_deref())
+        self.names.get(index).and_then(|label| label.as_deref())
     }
 
-    /// The `k` most probable classes (all of them where there are fewer), best first, equal ones by index.
+    /// The `k` classes with the highest logits (all of them where there are fewer), best first, equal ones by index. The
+    /// logits must be finite.
     #[must_use]
     pub fn top_k(&self, logits: &[f32], k: usize) -> Vec<Prediction> {
-        let scores = softmax(logits);
+        let scores = self.scores.of(logits);
         let mut order: Vec<usize> = (0..scores.len()).collect();
         order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
         order.truncate(k);
@@ -106,6 +159,15 @@ mod tests {
         let p = softmax(&[1000.0, 999.0, -1000.0]);
         assert!((p[0] - 0.731_058_6).abs() < 1e-6 && p[2] == 0.0);
         assert!((p.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn each_kind_of_score_follows_its_formula() {
+        assert_eq!(Scores::Softmax.of(&[7.0]), [1.0]);
+        assert_eq!(Scores::Sigmoid.of(&[0.0, 1000.0, -1000.0]), [0.5, 1.0, 0.0]);
+        assert!((Scores::Sigmoid.of(&[1.793_6])[0] - 0.857_37).abs() < 1e-4);
+        let raw = Labels::none(3).scored(Scores::Raw).top_k(&[-0.5, 2.5, 1.0], 2);
+        assert_eq!(raw.iter().map(|p| (p.index, p.score)).collect::<Vec<_>>(), [(1, 2.5), (2, 1.0)]);
     }
 
     #[test]

@@ -67,6 +67,7 @@ pub fn config(checkpoint: &Checkpoint) -> Value {
         "vit": checkpoint.config,
         "transform": checkpoint.transform,
         "positions": checkpoint.positions,
+        "scores": checkpoint.labels.scores(),
         "id2label": labels,
     })
 }

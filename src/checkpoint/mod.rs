@@ -17,6 +17,7 @@ mod positions;
 mod random;
 mod recipe;
 mod safetensors;
+mod scores;
 mod teaching;
 mod timm;
 mod torchvision;
@@ -229,7 +230,8 @@ impl Checkpoint {
             name: name.to_owned(),
             family: family.name,
             labels: Labels::from_config(names.config.as_ref(), cfg.num_classes)
-                .map_err(|reason| names.config_error(reason))?,
+                .map_err(|reason| names.config_error(reason))?
+                .scored(scores::read(&names, family.name, cfg.num_classes)?),
             dtypes,
             loader,
             config: cfg,
@@ -258,7 +260,8 @@ impl Checkpoint {
                 let size = image_size.or_else(|| names::input_size(pretrained));
                 if let Some(size) = size.filter(|_| config.get("architecture").is_some()) {
                     let file = files.folder.join("config.json").display().to_string();
-                    return transforms::timm(pretrained, size).map_err(|reason| Error::config(file, reason));
+                    return transforms::timm(pretrained, size)
+                            .map_err(|reason| Error::config(file, reason));
                 }
             }
         }

@@ -15,5 +15,6 @@ mod models;
 mod ops;
 mod options;
 mod own_vit;
+mod scores;
 mod shaders;
 mod tuning;
