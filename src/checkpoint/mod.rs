@@ -219,6 +219,7 @@ impl Checkpoint {
             Some(transform) => transform,
             None => (family.transform)(&names, &cfg)?,
         };
+        transform.check().map_err(|reason| Error::model(&file, reason))?;
         if let Some((h, w)) = transform.output_size().filter(|size| *size != cfg.img_size) {
             let (mh, mw) = cfg.img_size;
             let reason = format!(
@@ -253,6 +254,7 @@ impl Checkpoint {
             if let Some((file, json)) = files.preprocessor()? {
                 let version = config.as_ref().and_then(|config| config.get("transformers_version")?.as_str());
                 return huggingface::processor(&json, version, image_size)
+                    .and_then(|transform| transform.check().map(|()| transform))
                     .map_err(|reason| Error::config(file, reason));
             }
             if let Some(config) = config {
@@ -261,7 +263,8 @@ impl Checkpoint {
                 if let Some(size) = size.filter(|_| config.get("architecture").is_some()) {
                     let file = files.folder.join("config.json").display().to_string();
                     return transforms::timm(pretrained, size)
-                            .map_err(|reason| Error::config(file, reason));
+                        .and_then(|transform| transform.check().map(|()| transform))
+                        .map_err(|reason| Error::config(file, reason));
                 }
             }
         }

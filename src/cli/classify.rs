@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Ended {
         &session,
         &inputs,
         how,
-        |pixels| pollster::block_on(session.classify_pixels(pixels, args.top_k)),
+        |pixels| pollster::block_on(session.classify_each(pixels, args.top_k)),
         |input, result| printer.print(input, result),
     )?;
     printer.end()?;

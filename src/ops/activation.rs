@@ -59,7 +59,14 @@ impl Activation {
             // 0.5·(1 + tanh(u)) = σ(2u), which can't overflow once its exponent is bounded.
             Activation::GeluTanh => x * sigmoid(1.595_769 * (x + 0.044_715 * x * x * x), exp),
             Activation::QuickGelu => x * sigmoid(1.702 * x, exp),
-            Activation::Relu => x.max(0.0),
+            // Not `max`, which would make a NaN 0.
+            Activation::Relu => {
+                if x <= 0.0 {
+                    0.0
+                } else {
+                    x
+                }
+            }
             Activation::Tanh => x.tanh(),
             Activation::Silu => x * sigmoid(x, exp),
         }
