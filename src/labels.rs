@@ -85,22 +85,31 @@ impl Labels {
         }
     }
 
-    /// Reads `id2label` (Hugging Face) or `label_names` (timm; `labels` in old files).
+    /// Reads `id2label` (Hugging Face) or `label_names` (timm; `labels` in old files; inside `pretrained_cfg` too). Where a file of
+    /// timm's has `label_descriptions`, they are shown in place of the names that they describe, as timm shows them.
     ///
     /// # Errors
     /// A sentence about the entry that can't be used.
     pub fn from_config(config: Option<&Value>, classes: usize) -> Result<Labels, String> {
-        let field = |name: &str| config.and_then(|config| config.get(name)).filter(|value| !value.is_null());
-        let (name, value) =
-            match ["id2label", "label_names", "labels"].iter().find_map(|name| field(name).map(|v| (name, v))) {
-                Some(found) => found,
-                None => return Ok(Labels::none(classes)),
-            };
+        let root = |name: &str| config.and_then(|config| config.get(name)).filter(|value| !value.is_null());
+        let inner = |name: &str| root("pretrained_cfg").and_then(|cfg| cfg.get(name)).filter(|value| !value.is_null());
+        let in_root = ["id2label", "label_names", "labels"].iter().find_map(|name| root(name).map(|v| (*name, v)));
+        let found = in_root.or_else(|| {
+            let names = ["label_names", "labels"].iter().find_map(|name| inner(name).map(|v| (*name, v)))?;
+            // What the weights were trained with first: timm keeps it where a model got another head.
+            names.1.as_array().is_none_or(|list| list.len() == classes).then_some(names)
+        });
+        let Some((name, value)) = found else { return Ok(Labels::none(classes)) };
         let mut labels = vec![None; classes];
-        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let text = |value: &Value| match value {
+            Value::String(text) => Ok(Some(text.clone())),
+            Value::Null => Ok(None),
+            Value::Number(_) | Value::Bool(_) => Ok(Some(value.to_string())),
+            Value::Array(_) | Value::Object(_) => Err(format!("`{name}` has the name {value}")),
+        };
         match value {
             Value::Array(list) if list.len() == classes => {
-                labels.iter_mut().zip(list).for_each(|(label, value)| *label = text(value));
+                labels = list.iter().map(text).collect::<Result<_, _>>()?;
             }
             Value::Array(list) => return Err(format!("`{name}` has {} names for {classes} classes", list.len())),
             Value::Object(map) => {
@@ -108,11 +117,19 @@ impl Labels {
                     // A configuration may name classes of a head that the weights do not have.
                     let index = id.parse::<usize>().map_err(|_| format!("`{name}` has the key `{id}`"))?;
                     if let Some(label) = labels.get_mut(index) {
-                        *label = text(value);
+                        *label = text(value)?;
                     }
                 }
             }
             other => return Err(format!("`{name}` is {other}")),
+        }
+        // transformers shows the names of such a file.
+        let descriptions = root("label_descriptions").or(inner("label_descriptions"));
+        if let Some(descriptions) = descriptions.filter(|_| root("model_type").is_none()).and_then(Value::as_object) {
+            for label in labels.iter_mut().flatten() {
+                let description = descriptions.get(label.as_str()).and_then(Value::as_str);
+                *label = description.map_or_else(|| label.clone(), str::to_owned);
+            }
         }
         // transformers fills in LABEL_0… where the author gave none.
         let invented = labels.iter().enumerate().all(|(i, label)| label.as_deref() == Some(&format!("LABEL_{i}")));
@@ -177,6 +194,27 @@ mod tests {
         assert_eq!(top.iter().map(|p| p.index).collect::<Vec<_>>(), [1, 2, 0]);
         assert_eq!(top.iter().map(|p| p.label.as_deref()).collect::<Vec<_>>(), [None, Some("c"), Some("a")]);
         assert_eq!(labels.top_k(&[1.0, 2.0, 2.0], 1).len(), 1);
+    }
+
+    #[test]
+    fn names_are_found_wherever_libraries_put_them() {
+        let names = |config: Value| {
+            let labels = Labels::from_config(Some(&config), 2)?;
+            Ok::<_, String>([0, 1].map(|i| labels.get(i).unwrap_or("-").to_owned()))
+        };
+        assert_eq!(names(json!({"id2label": {"0": 7, "1": true}})).unwrap(), ["7", "true"]);
+        assert_eq!(names(json!({"id2label": {"0": null, "1": "b"}})).unwrap(), ["-", "b"]);
+        assert_eq!(names(json!({"pretrained_cfg": {"label_names": ["a", "b"]}})).unwrap(), ["a", "b"]);
+        assert_eq!(names(json!({"pretrained_cfg": {"labels": {"1": "b"}}})).unwrap(), ["-", "b"]);
+        let outer = json!({"label_names": ["c", "d"], "pretrained_cfg": {"label_names": ["a", "b"]}});
+        assert_eq!(names(outer).unwrap(), ["c", "d"]);
+        assert_eq!(names(json!({"pretrained_cfg": {"label_names": ["a", "b", "c"]}})).unwrap(), ["-", "-"]);
+        let described = json!({"label_names": ["n1", "n2"], "label_descriptions": {"n1": "cat"}});
+        assert_eq!(names(described.clone()).unwrap(), ["cat", "n2"]);
+        let mut wrapped = described;
+        wrapped["model_type"] = "timm_wrapper".into();
+        assert_eq!(names(wrapped).unwrap(), ["n1", "n2"]);
+        assert!(names(json!({"id2label": {"0": ["a"]}})).unwrap_err().contains("`id2label` has the name"));
     }
 
     #[test]

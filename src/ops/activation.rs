@@ -14,7 +14,7 @@ pub enum Activation {
     None = 0,
     /// `x·Φ(x)` with the exact normal distribution (PyTorch's `gelu`).
     Gelu = 1,
-    /// `x/2·(1 + tanh(√(2/π)(x + 0.044715x³)))` (`gelu_pytorch_tanh`, `gelu_new`).
+    /// `x/2·(1 + tanh(√(2/π)(x + 0.044715x³)))` (`gelu_pytorch_tanh`, `gelu_new`, `gelu_fast`).
     GeluTanh = 2,
     /// `x·σ(1.702x)` (OpenAI CLIP's `quick_gelu`).
     QuickGelu = 3,
@@ -34,8 +34,11 @@ impl Activation {
     #[must_use]
     pub fn named(name: &str) -> Option<Activation> {
         Some(match name {
-            "gelu" | "gelu_erf" => Activation::Gelu,
-            "gelu_tanh" | "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+            "gelu" | "gelu_erf" | "gelu_python" => Activation::Gelu,
+            // All one formula, written in different ways (transformers' activations.py).
+            "gelu_tanh" | "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_fast" | "gelu_accurate" => {
+                Activation::GeluTanh
+            }
             "quick_gelu" | "quickgelu" => Activation::QuickGelu,
             "relu" => Activation::Relu,
             "silu" | "swish" => Activation::Silu,

@@ -7,6 +7,7 @@ mod convert;
 mod device;
 mod docs;
 mod families;
+mod files;
 mod finite;
 mod images;
 mod int8;
