@@ -41,7 +41,8 @@ fn main(
         let value = f32(x[start + t * params.width]);
         // Not `sums[t % 4u] += value`: Microsoft's FXC refuses a vector component chosen by a value that is written to.
         sums += select(vec4(0.0), vec4(value), vec4(t % 4u) == vec4(0u, 1u, 2u, 3u));
-        largest = max(largest, value);
+        // Not `max`, which may drop a NaN.
+        largest = select(value, largest, largest > value || largest != largest);
     }
     let mean = ((sums.x + sums.y) + (sums.z + sums.w)) / f32(params.count);
     var pooled = mean;

@@ -147,11 +147,17 @@ pub enum Error {
         /// The largest binding.
         limit: u64,
     },
-    /// A result holds an infinity or a NaN: the precision's range was passed.
-    #[error("`{output}` is not finite: the model's values pass the range of {precision}; run it in f32")]
+    /// A result of one image holds an infinity or a NaN, so it is no result; the other images of the batch are not at fault.
+    #[error("{}: {}", image.clone().unwrap_or_else(|| format!("row {row} of the batch")), not_finite(output, weight.as_deref(), precision))]
     NotFinite {
         /// The output.
         output: String,
+        /// The image's row in the batch, from 0 on.
+        row: usize,
+        /// The image's name, where it has one.
+        image: Option<String>,
+        /// A weight that the output depends on and that is not finite, if that is the reason.
+        weight: Option<String>,
         /// The precision of the run.
         precision: &'static str,
     },
@@ -168,11 +174,24 @@ fn contradiction(key: &str, value: &str, tensor: &str, shape: Option<&[usize]>) 
     }
 }
 
+/// What an [`Error::NotFinite`] says of its output.
+fn not_finite(output: &str, weight: Option<&str>, precision: &str) -> String {
+    let reason = match (weight, precision) {
+        (Some(weight), "f16") => {
+            format!("weight `{weight}` holds a NaN, an infinity, or a value beyond the range of f16")
+        }
+        (Some(weight), _) => format!("weight `{weight}` holds a NaN or an infinity"),
+        (None, "f16") => "its values pass the range of f16; f32 has a larger one".to_owned(),
+        (None, _) => "the input, or what is computed from it, holds a NaN or an infinity".to_owned(),
+    };
+    format!("`{output}` is not finite in {precision}: {reason}")
+}
+
 impl Error {
-    /// Whether an input image is at fault, so that other inputs may still succeed.
+    /// Whether one input image has no result, so that other inputs may still succeed.
     #[must_use]
     pub fn is_input(&self) -> bool {
-        matches!(self, Error::Image { .. })
+        matches!(self, Error::Image { .. } | Error::NotFinite { .. })
     }
 
     pub(crate) fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Error {

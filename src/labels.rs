@@ -7,48 +7,109 @@ use serde_json::Value;
 /// ImageNet-1k's class names: WordNet lemmas in the order every framework uses.
 const IMAGENET: &str = include_str!("../assets/imagenet1k.txt");
 
-/// Names of a model's classes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Labels(Arc<[Option<String>]>);
+/// What a model's own library makes of logits to get the scores that it shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Scores {
+    /// The softmax over all classes: exactly one class is right.
+    #[default]
+    Softmax,
+    /// The sigmoid of each class by itself: several classes may be right, or none.
+    Sigmoid,
+    /// The logits as they are: the model predicts values, not classes (regression).
+    Raw,
+}
 
-/// One class with its probability.
+impl Scores {
+    /// The score of each class.
+    #[must_use]
+    pub fn of(self, logits: &[f32]) -> Vec<f32> {
+        match self {
+            Scores::Softmax => softmax(logits),
+            Scores::Sigmoid => logits.iter().map(|v| (1.0 / (1.0 + (-f64::from(*v)).exp())) as f32).collect(),
+            Scores::Raw => logits.to_vec(),
+        }
+    }
+
+    /// Whether scores lie between 0 and 1.
+    #[must_use]
+    pub fn are_probabilities(self) -> bool {
+        self != Scores::Raw
+    }
+}
+
+/// Names of a model's classes, and what their scores are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Labels {
+    names: Arc<[Option<String>]>,
+    scores: Scores,
+}
+
+/// One class with its score.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Prediction {
     /// Class index.
     pub index: usize,
     /// Its name, where the model has names.
     pub label: Option<String>,
-    /// Softmax probability.
+    /// What the model's own library would show, as [`Labels::scores`] says: a probability between 0 and 1 (softmax, or sigmoid
+    /// for a model of several labels or of one class), or the raw value of a regression.
     pub score: f32,
 }
 
 impl Labels {
+    fn new(names: impl Into<Arc<[Option<String>]>>) -> Labels {
+        Labels { names: names.into(), scores: Scores::default() }
+    }
+
+    /// The same names with other scores.
+    #[must_use]
+    pub fn scored(self, scores: Scores) -> Labels {
+        Labels { scores, ..self }
+    }
+
+    /// What [`Labels::top_k`] makes of logits.
+    #[must_use]
+    pub fn scores(&self) -> Scores {
+        self.scores
+    }
+
     /// No names; those of ImageNet-1k where a model has exactly 1,000 classes.
     #[must_use]
     pub fn none(classes: usize) -> Labels {
         if classes == 1000 {
-            Labels(IMAGENET.lines().map(|line| Some(line.to_owned())).collect())
+            Labels::new(IMAGENET.lines().map(|line| Some(line.to_owned())).collect::<Vec<_>>())
         } else {
-            Labels(vec![None; classes].into())
+            Labels::new(vec![None; classes])
         }
     }
 
-    /// Reads `id2label` (Hugging Face) or `label_names` (timm; `labels` in old files).
+    /// Reads `id2label` (Hugging Face) or `label_names` (timm; `labels` in old files; inside `pretrained_cfg` too). Where a file of
+    /// timm's has `label_descriptions`, they are shown in place of the names that they describe, as timm shows them.
     ///
     /// # Errors
     /// A sentence about the entry that can't be used.
     pub fn from_config(config: Option<&Value>, classes: usize) -> Result<Labels, String> {
-        let field = |name: &str| config.and_then(|config| config.get(name)).filter(|value| !value.is_null());
-        let (name, value) =
-            match ["id2label", "label_names", "labels"].iter().find_map(|name| field(name).map(|v| (name, v))) {
-                Some(found) => found,
-                None => return Ok(Labels::none(classes)),
-            };
+        let root = |name: &str| config.and_then(|config| config.get(name)).filter(|value| !value.is_null());
+        let inner = |name: &str| root("pretrained_cfg").and_then(|cfg| cfg.get(name)).filter(|value| !value.is_null());
+        let in_root = ["id2label", "label_names", "labels"].iter().find_map(|name| root(name).map(|v| (*name, v)));
+        let found = in_root.or_else(|| {
+            let names = ["label_names", "labels"].iter().find_map(|name| inner(name).map(|v| (*name, v)))?;
+            // What the weights were trained with first: timm keeps it where a model got another head.
+            names.1.as_array().is_none_or(|list| list.len() == classes).then_some(names)
+        });
+        let Some((name, value)) = found else { return Ok(Labels::none(classes)) };
         let mut labels = vec![None; classes];
-        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let text = |value: &Value| match value {
+            Value::String(text) => Ok(Some(text.clone())),
+            Value::Null => Ok(None),
+            Value::Number(_) | Value::Bool(_) => Ok(Some(value.to_string())),
+            Value::Array(_) | Value::Object(_) => Err(format!("`{name}` has the name {value}")),
+        };
         match value {
             Value::Array(list) if list.len() == classes => {
-                labels.iter_mut().zip(list).for_each(|(label, value)| *label = text(value));
+                labels = list.iter().map(text).collect::<Result<_, _>>()?;
             }
             Value::Array(list) => return Err(format!("`{name}` has {} names for {classes} classes", list.len())),
             Value::Object(map) => {
@@ -56,27 +117,36 @@ impl Labels {
                     // A configuration may name classes of a head that the weights do not have.
                     let index = id.parse::<usize>().map_err(|_| format!("`{name}` has the key `{id}`"))?;
                     if let Some(label) = labels.get_mut(index) {
-                        *label = text(value);
+                        *label = text(value)?;
                     }
                 }
             }
             other => return Err(format!("`{name}` is {other}")),
         }
+        // transformers shows the names of such a file.
+        let descriptions = root("label_descriptions").or(inner("label_descriptions"));
+        if let Some(descriptions) = descriptions.filter(|_| root("model_type").is_none()).and_then(Value::as_object) {
+            for label in labels.iter_mut().flatten() {
+                let description = descriptions.get(label.as_str()).and_then(Value::as_str);
+                *label = description.map_or_else(|| label.clone(), str::to_owned);
+            }
+        }
         // transformers fills in LABEL_0… where the author gave none.
         let invented = labels.iter().enumerate().all(|(i, label)| label.as_deref() == Some(&format!("LABEL_{i}")));
-        Ok(if invented && classes == 1000 { Labels::none(classes) } else { Labels(labels.into()) })
+        Ok(if invented && classes == 1000 { Labels::none(classes) } else { Labels::new(labels) })
     }
 
     /// The name of a class.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&str> {
-        self.0.get(index).and_then(|label| label.as_deref())
+        self.names.get(index).and_then(|label| label.as_deref())
     }
 
-    /// The `k` most probable classes (all of them where there are fewer), best first, equal ones by index.
+    /// The `k` classes with the highest logits (all of them where there are fewer), best first, equal ones by index. The
+    /// logits must be finite.
     #[must_use]
     pub fn top_k(&self, logits: &[f32], k: usize) -> Vec<Prediction> {
-        let scores = softmax(logits);
+        let scores = self.scores.of(logits);
         let mut order: Vec<usize> = (0..scores.len()).collect();
         order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
         order.truncate(k);
@@ -109,12 +179,42 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_of_score_follows_its_formula() {
+        assert_eq!(Scores::Softmax.of(&[7.0]), [1.0]);
+        assert_eq!(Scores::Sigmoid.of(&[0.0, 1000.0, -1000.0]), [0.5, 1.0, 0.0]);
+        assert!((Scores::Sigmoid.of(&[1.793_6])[0] - 0.857_37).abs() < 1e-4);
+        let raw = Labels::none(3).scored(Scores::Raw).top_k(&[-0.5, 2.5, 1.0], 2);
+        assert_eq!(raw.iter().map(|p| (p.index, p.score)).collect::<Vec<_>>(), [(1, 2.5), (2, 1.0)]);
+    }
+
+    #[test]
     fn top_k_is_clamped_sorted_and_stable() {
         let labels = Labels::from_config(Some(&json!({"id2label": {"0": "a", "2": "c", "9": "z"}})), 3).unwrap();
         let top = labels.top_k(&[1.0, 2.0, 2.0], 99);
         assert_eq!(top.iter().map(|p| p.index).collect::<Vec<_>>(), [1, 2, 0]);
         assert_eq!(top.iter().map(|p| p.label.as_deref()).collect::<Vec<_>>(), [None, Some("c"), Some("a")]);
         assert_eq!(labels.top_k(&[1.0, 2.0, 2.0], 1).len(), 1);
+    }
+
+    #[test]
+    fn names_are_found_wherever_libraries_put_them() {
+        let names = |config: Value| {
+            let labels = Labels::from_config(Some(&config), 2)?;
+            Ok::<_, String>([0, 1].map(|i| labels.get(i).unwrap_or("-").to_owned()))
+        };
+        assert_eq!(names(json!({"id2label": {"0": 7, "1": true}})).unwrap(), ["7", "true"]);
+        assert_eq!(names(json!({"id2label": {"0": null, "1": "b"}})).unwrap(), ["-", "b"]);
+        assert_eq!(names(json!({"pretrained_cfg": {"label_names": ["a", "b"]}})).unwrap(), ["a", "b"]);
+        assert_eq!(names(json!({"pretrained_cfg": {"labels": {"1": "b"}}})).unwrap(), ["-", "b"]);
+        let outer = json!({"label_names": ["c", "d"], "pretrained_cfg": {"label_names": ["a", "b"]}});
+        assert_eq!(names(outer).unwrap(), ["c", "d"]);
+        assert_eq!(names(json!({"pretrained_cfg": {"label_names": ["a", "b", "c"]}})).unwrap(), ["-", "-"]);
+        let described = json!({"label_names": ["n1", "n2"], "label_descriptions": {"n1": "cat"}});
+        assert_eq!(names(described.clone()).unwrap(), ["cat", "n2"]);
+        let mut wrapped = described;
+        wrapped["model_type"] = "timm_wrapper".into();
+        assert_eq!(names(wrapped).unwrap(), ["n1", "n2"]);
+        assert!(names(json!({"id2label": {"0": ["a"]}})).unwrap_err().contains("`id2label` has the name"));
     }
 
     #[test]

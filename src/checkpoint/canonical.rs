@@ -15,7 +15,10 @@ pub static FAMILY: Family = Family {
     detect: |names| {
         names.text_field("model_type") == Some("vit_gpu") && names.text_field("family") == Some(FAMILY.name)
     },
-    configure: |names| read(names, "vit"),
+    configure: |names| {
+        names.only_known(&[&KEYS])?;
+        read(names, "vit")
+    },
     recipe: |canonical, shape, cfg, _| parts(canonical, shape, cfg),
     positions: |names| {
         let read = names.field("positions").and_then(|rule| serde_json::from_value(rule.clone()).ok());
@@ -28,6 +31,19 @@ pub static FAMILY: Family = Family {
         Ok(if transform.output_size() == Some(cfg.img_size) { transform } else { transform.with_size(cfg.img_size) })
     },
 };
+
+const KEYS: [&str; 10] = [
+    "model_type",
+    "family",
+    "converted_from",
+    "vit",
+    "transform",
+    "positions",
+    "scores",
+    "id2label",
+    "label_names",
+    "labels",
+];
 
 fn read<T: serde::de::DeserializeOwned>(names: &Names, field: &str) -> Result<T> {
     let value = names.field(field).cloned().unwrap_or(Value::Null);
@@ -68,6 +84,7 @@ pub fn config(checkpoint: &Checkpoint) -> Value {
         "vit": checkpoint.config,
         "transform": checkpoint.transform,
         "positions": checkpoint.positions,
+        "scores": checkpoint.labels.scores(),
         "id2label": labels,
     })
 }

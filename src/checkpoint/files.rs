@@ -1,9 +1,11 @@
 //! The files of a model: weights, configuration, preprocessing.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::json;
 use super::safetensors::Tensors;
 use crate::error::{Error, Result};
 
@@ -14,6 +16,14 @@ pub struct Files {
     weights: Option<PathBuf>,
 }
 
+/// What PEFT writes beside an adapter's weights.
+const ADAPTER: &str = "adapter_config.json";
+/// Parts of the names of adapters' tensors.
+const ADAPTED: [&str; 7] =
+    [".lora_A.", ".lora_B.", ".lora_down.", ".lora_up.", ".lora_embedding_A", ".lora_magnitude_vector", ".hada_w1_a"];
+/// Endings of weights in formats that are not read.
+const OTHERS: [&str; 10] = ["bin", "pt", "pth", "ckpt", "onnx", "gguf", "h5", "msgpack", "tflite", "pb"];
+
 impl Files {
     pub fn find(path: &Path) -> Result<Files> {
         if path.is_dir() {
@@ -23,46 +33,118 @@ impl Files {
         Ok(Files { folder, weights: Some(path.to_path_buf()) })
     }
 
-    /// The weights: the file that was named; else `model.safetensors`, its shards, `open_clip_model.safetensors`, or the
-    /// only `.safetensors` or `.npz` file there is.
+    /// The weights: the file that was named, with the other shards where it is one of several; else `model.safetensors`, its
+    /// shards, `open_clip_model.safetensors`, or the only `.safetensors` or `.npz` file, or the only complete set of shards,
+    /// that there is.
     pub fn tensors(&self) -> Result<Tensors> {
-        if let Some(file) = &self.weights {
-            let name = file.to_string_lossy();
-            return if name.ends_with(".index.json") {
-                Tensors::open_index(file)
-            } else if name.ends_with(".npz") {
-                Tensors::open_archive(file)
-            } else {
-                Tensors::open(file)
-            };
+        let tensors = match &self.weights {
+            Some(file) => self.named(file)?,
+            None => self.found()?,
+        };
+        let adapted = |name: &&str| ADAPTED.iter().any(|part| name.contains(part));
+        if let Some(name) = tensors.shapes().map(|(name, _)| name).find(adapted) {
+            return Err(Error::model(&tensors.name, self.adapter(&format!("tensor `{name}` is part of one"))?));
         }
-        let index = self.folder.join("model.safetensors.index.json");
-        for name in ["model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors"] {
+        Ok(tensors)
+    }
+
+    fn named(&self, file: &Path) -> Result<Tensors> {
+        let name = file_name(file);
+        if name.ends_with(".index.json") {
+            return Tensors::open_index(file);
+        }
+        match Shard::named(name) {
+            Some(shard) => self.shards(&shard, &self.entries()?),
+            None => Tensors::open(file),
+        }
+    }
+
+    fn found(&self) -> Result<Tensors> {
+        let fail = |reason: String| Err(Error::model(self.folder.display().to_string(), reason));
+        if self.folder.join(ADAPTER).is_file() {
+            return fail(self.adapter(&format!("{ADAPTER} is there"))?);
+        }
+        let index = "model.safetensors.index.json";
+        for name in ["model.safetensors", index, "open_clip_model.safetensors"] {
             let file = self.folder.join(name);
             if file.is_file() {
-                return if file == index { Tensors::open_index(&file) } else { Tensors::open(&file) };
+                return if name == index { Tensors::open_index(&file) } else { Tensors::open(&file) };
             }
         }
-        let entries = std::fs::read_dir(&self.folder).map_err(Error::io(&self.folder))?;
-        let files: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-        let ends = |ending: &str| {
-            let mut found: Vec<_> =
-                files.iter().filter(|file| file.to_string_lossy().ends_with(ending)).cloned().collect();
-            found.sort();
-            found
+        let entries = self.entries()?;
+        let ends = |ending: &str| -> Vec<&PathBuf> {
+            entries.iter().filter(|file| file_name(file).ends_with(ending)).collect()
         };
-        let fail = |reason: String| Err(Error::model(self.folder.display().to_string(), reason));
-        let pickled = ["bin", "pt", "pth"].iter().flat_map(|ending| ends(&format!(".{ending}"))).next();
-        match (&ends(".safetensors")[..], &ends(".npz")[..], pickled) {
+        if let [only] = ends(".safetensors.index.json")[..] {
+            return Tensors::open_index(only);
+        }
+        let (single, mut sets) = (ends(".safetensors"), BTreeMap::new());
+        let (parts, single): (Vec<_>, Vec<_>) =
+            single.into_iter().partition(|file| Shard::named(file_name(file)).is_some());
+        for shard in parts.into_iter().filter_map(|file| Shard::named(file_name(file))) {
+            sets.entry((shard.stem.clone(), shard.of.clone())).or_insert(shard);
+        }
+        let named_model: Vec<&Shard> = sets.values().filter(|shard| shard.stem == "model").collect();
+        let sets: Vec<&Shard> = sets.values().collect();
+        match (&named_model[..], &sets[..], &single[..]) {
+            ([shard], ..) | ([], [shard], []) => return self.shards(shard, &entries),
+            _ => {}
+        }
+        let other = OTHERS.iter().flat_map(|ending| ends(&format!(".{ending}"))).next();
+        let several = |files: &[&PathBuf], kind: &str| {
+            let names: Vec<_> = files.iter().take(3).map(|file| file_name(file)).collect();
+            let more = if files.len() > 3 { ", …" } else { "" };
+            fail(format!("the folder has {} {kind} files ({}{more}): name one of them", files.len(), names.join(", ")))
+        };
+        match (&ends(".safetensors")[..], &ends(".npz")[..], other) {
             ([only], ..) => Tensors::open(only),
             ([], [only], _) => Tensors::open_archive(only),
-            ([], [], Some(pickle)) => {
-                fail(format!("only `{}` is there: weights are read as safetensors", pickle.display()))
+            ([], [], Some(other)) => {
+                fail(format!("only `{}` is there: weights are read as safetensors", other.display()))
             }
             ([], [], None) => fail("the folder has no .safetensors file".to_owned()),
-            ([], several, _) => fail(format!("the folder has {} .npz files: name one of them", several.len())),
-            (several, ..) => fail(format!("the folder has {} .safetensors files: name one of them", several.len())),
+            ([], archives, _) => several(archives, ".npz"),
+            (files, ..) => several(files, ".safetensors"),
         }
+    }
+
+    /// Every file of the folder, by name.
+    fn entries(&self) -> Result<Vec<PathBuf>> {
+        let folder = if self.folder.as_os_str().is_empty() { Path::new(".") } else { &self.folder };
+        let entries = std::fs::read_dir(folder).map_err(Error::io(folder))?;
+        let mut files: Vec<PathBuf> =
+            entries.filter_map(|entry| Some(self.folder.join(entry.ok()?.file_name()))).collect();
+        files.sort();
+        Ok(files)
+    }
+
+    /// All shards of the set that one belongs to: `stem-00001-of-0000n.safetensors` to `stem-0000n-of-0000n.safetensors`.
+    fn shards(&self, one: &Shard, entries: &[PathBuf]) -> Result<Tensors> {
+        let shards = entries.iter().filter_map(|file| Some((Shard::named(file_name(file))?, file.clone())));
+        let there: BTreeMap<usize, PathBuf> = shards
+            .filter(|(shard, _)| (&shard.stem, &shard.of) == (&one.stem, &one.of))
+            .map(|(shard, file)| (shard.number, file))
+            .collect();
+        if let Some(missing) = (1..=one.count).find(|number| !there.contains_key(number)) {
+            let missing = one.file(missing);
+            let reason =
+                format!("`{missing}` is missing: {} of the model's {} files are there", there.len(), one.count);
+            return Err(Error::model(self.folder.display().to_string(), reason));
+        }
+        let files: Vec<PathBuf> = there.into_values().collect();
+        Tensors::open_all(self.folder.join(one.file(1)).display().to_string(), &files)
+    }
+
+    /// What to do with an adapter, where `sign` shows that the weights are one.
+    fn adapter(&self, sign: &str) -> Result<String> {
+        let config = self.json(ADAPTER)?.map(|(_, json)| json).unwrap_or_default();
+        let text = |key: &str| config.get(key).and_then(Value::as_str);
+        let kind = text("peft_type").unwrap_or("LoRA");
+        let base = text("base_model_name_or_path").map_or("a model".to_owned(), |base| format!("`{base}`"));
+        Ok(format!(
+            "this is a {kind} adapter (PEFT) for {base}, not a whole model ({sign}): merge the two in Python, with \
+             PeftModel.from_pretrained(base, folder).merge_and_unload().save_pretrained(new_folder)"
+        ))
     }
 
     fn json(&self, name: &str) -> Result<Option<(String, Value)>> {
@@ -70,9 +152,11 @@ impl Files {
         if !path.is_file() {
             return Ok(None);
         }
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-        let json = serde_json::from_str(&text).map_err(|error| Error::config(path.display().to_string(), error))?;
-        Ok(Some((path.display().to_string(), json)))
+        let (json, path) = (json::read(&path)?, path.display().to_string());
+        if json.is_object() {
+            return Ok(Some((path, json)));
+        }
+        Err(Error::config(path, "it holds no object ({…})"))
     }
 
     /// `config.json`, or open_clip's where that is beside it for the weights or alone; open_clip's fields come first.
@@ -97,6 +181,57 @@ impl Files {
         match processor {
             Some(found) => Ok(Some(found)),
             None => self.json("preprocessor_config.json"),
+        }
+    }
+}
+
+/// One of the files that a model is split into without an index: `stem-00002-of-00003.safetensors`.
+#[derive(Debug, PartialEq, Eq)]
+struct Shard {
+    stem: String,
+    number: usize,
+    /// How many files there are, as it is written.
+    of: String,
+    count: usize,
+}
+
+impl Shard {
+    fn named(name: &str) -> Option<Shard> {
+        let (rest, of) = name.strip_suffix(".safetensors")?.rsplit_once("-of-")?;
+        let (stem, number) = rest.rsplit_once('-')?;
+        let whole = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<usize>().ok()).flatten();
+        let (number, count) = (whole(number)?, whole(of)?);
+        (1..=count).contains(&number).then(|| Shard { stem: stem.to_owned(), number, of: of.to_owned(), count })
+    }
+
+    /// The name of another file of the same model.
+    fn file(&self, number: usize) -> String {
+        format!("{}-{number:0width$}-of-{}.safetensors", self.stem, self.of, width = self.of.len())
+    }
+}
+
+fn file_name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_told_by_their_names() {
+        let shard = Shard::named("open_clip_model-00002-of-00013.safetensors").unwrap();
+        assert_eq!((shard.stem.as_str(), shard.number, shard.count), ("open_clip_model", 2, 13));
+        assert_eq!(shard.file(9), "open_clip_model-00009-of-00013.safetensors");
+        for name in [
+            "model.safetensors",
+            "a-of-b.safetensors",
+            "a-3-of-2.safetensors",
+            "a-0-of-2.safetensors",
+            "a-1-of-2.bin",
+            "a-+1-of-2.safetensors",
+        ] {
+            assert_eq!(Shard::named(name), None, "{name}");
         }
     }
 }

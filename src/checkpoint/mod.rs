@@ -7,11 +7,15 @@ mod canonical;
 mod convert;
 mod files;
 mod fit;
+mod foreign;
+mod header;
 mod huggingface;
 mod jax;
+mod json;
 mod keys;
 mod meta;
 mod names;
+mod npy;
 mod npz;
 mod open_clip;
 mod positions;
@@ -19,6 +23,7 @@ mod random;
 mod recipe;
 mod reconcile;
 mod safetensors;
+mod scores;
 mod teaching;
 mod timm;
 mod torchvision;
@@ -207,6 +212,7 @@ impl Checkpoint {
             names.own_config_agrees(&cfg, more)?;
         }
         let (recipes, ignored) = fit(family, &cfg, names)?;
+        tensors.readable(recipes.values().flat_map(|(_, parts)| parts).map(|part| part.tensor.as_str()))?;
         let dtypes = tensors.dtypes();
         let file = tensors.name.clone();
         let mut loader: Arc<dyn WeightLoader> = Arc::new(RecipeLoader { tensors, recipes });
@@ -241,6 +247,7 @@ impl Checkpoint {
             None if !colour => transforms::big_vision(cfg.img_size),
             None => (family.transform)(names, &cfg)?,
         };
+        transform.check().map_err(|reason| Error::model(&file, reason))?;
         if let Some((h, w)) = transform.output_size().filter(|size| *size != cfg.img_size) {
             let (mh, mw) = cfg.img_size;
             let reason = format!(
@@ -258,7 +265,7 @@ impl Checkpoint {
         Ok(Checkpoint {
             name: name.to_owned(),
             family: family.name,
-            labels,
+            labels: labels.scored(scores::read(names, family.name, cfg.num_classes)?),
             dtypes,
             loader,
             config: cfg,
@@ -288,6 +295,7 @@ impl Checkpoint {
             if let Some((file, json)) = files.preprocessor()? {
                 let version = config.as_ref().and_then(|config| config.get("transformers_version")?.as_str());
                 return huggingface::processor(&json, version, image_size)
+                    .and_then(|transform| transform.check().map(|()| transform))
                     .map_err(|reason| Error::config(file, reason));
             }
             if let Some(config) = config {
@@ -295,7 +303,9 @@ impl Checkpoint {
                 let size = image_size.or_else(|| names::input_size(pretrained));
                 if let Some(size) = size.filter(|_| config.get("architecture").is_some()) {
                     let file = files.folder.join("config.json").display().to_string();
-                    return transforms::timm(pretrained, size).map_err(|reason| Error::config(file, reason));
+                    return transforms::timm(pretrained, size)
+                        .and_then(|transform| transform.check().map(|()| transform))
+                        .map_err(|reason| Error::config(file, reason));
                 }
             }
         }

@@ -8,12 +8,12 @@ use std::sync::{Mutex, PoisonError};
 
 use half::slice::HalfFloatSliceExt;
 use safetensors::Dtype;
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::tensor::TensorInfo;
 
+use super::npz::Source;
+use super::{foreign, header, json};
 use crate::error::{Error, Result};
 
-/// The largest header the format allows.
-const MAX_HEADER: u64 = 100_000_000;
 /// Values converted at a time.
 const CHUNK: usize = 1 << 18;
 
@@ -36,16 +36,31 @@ pub struct Tensors {
 }
 
 impl Tensors {
-    /// Opens one `.safetensors` file.
+    /// Opens one `.safetensors` file, or an `.npz` archive under whatever name.
     pub fn open(path: &Path) -> Result<Tensors> {
+        let mut reader = File::open(path).map_err(Error::io(path))?;
+        let mut start = Vec::new();
+        (&mut reader).take(foreign::LOOKED_AT as u64).read_to_end(&mut start).map_err(Error::io(path))?;
+        if foreign::format(&start) == Some(foreign::NPZ) {
+            return Tensors::open_archive(path);
+        }
         let mut tensors = Tensors::empty(path.display().to_string());
-        tensors.add(path, Box::new(File::open(path).map_err(Error::io(path))?))?;
+        tensors.add(path, Box::new(reader))?;
         Ok(tensors)
     }
 
     /// Opens an `.npz` archive.
     pub fn open_archive(path: &Path) -> Result<Tensors> {
-        super::npz::open(path)
+        super::npz::open(&path.display().to_string(), &Source::File(path.to_path_buf()))
+    }
+
+    /// Opens files that together are one model; no tensor may be in two of them.
+    pub fn open_all(name: String, paths: &[PathBuf]) -> Result<Tensors> {
+        let mut tensors = Tensors::empty(name);
+        for path in paths {
+            tensors.add(path, Box::new(File::open(path).map_err(Error::io(path))?))?;
+        }
+        Ok(tensors)
     }
 
     /// Reads a file that is part of the program.
@@ -58,8 +73,7 @@ impl Tensors {
     /// Opens every shard of a `model.safetensors.index.json`.
     pub fn open_index(index: &Path) -> Result<Tensors> {
         let file = index.display().to_string();
-        let text = std::fs::read_to_string(index).map_err(Error::io(index))?;
-        let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| Error::config(&file, error))?;
+        let json = json::read(index)?;
         let Some(map) = json["weight_map"].as_object() else {
             return Err(Error::config(file, "`weight_map` is missing"));
         };
@@ -96,8 +110,12 @@ impl Tensors {
 
     fn add(&mut self, path: &Path, mut reader: Box<dyn ReadSeek>) -> Result<()> {
         let fail = |reason: String| Error::Safetensors { file: path.to_path_buf(), reason };
-        let (metadata, data_start) = read_header(&mut reader).map_err(fail)?;
-        let infos: Vec<_> = metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
+        let (infos, data_start) = header::read(&mut *reader).map_err(|reason| match told(&mut reader) {
+            Some(format) => {
+                Error::model(path.display().to_string(), format!("this is {format}, {}", foreign::advice(format)))
+            }
+            None => fail(reason),
+        })?;
         self.push(path, reader, data_start, infos)
     }
 
@@ -132,6 +150,29 @@ impl Tensors {
         all
     }
 
+    /// Refuses the first of these tensors whose type is not read.
+    pub fn readable<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<()> {
+        let mut names = names.filter_map(|name| Some((name, self.infos.get(name)?.1.dtype)));
+        match names.find(|(_, dtype)| size(*dtype).is_none()) {
+            Some((name, dtype)) => Err(self.unread(name, dtype)),
+            None => Ok(()),
+        }
+    }
+
+    fn unread(&self, name: &str, dtype: Dtype) -> Error {
+        let how = match dtype {
+            Dtype::F8_E5M2 | Dtype::F8_E4M3 | Dtype::F8_E4M3FNUZ | Dtype::F8_E5M2FNUZ => {
+                "; Python converts a file whose weights have no scales beside them: from safetensors.torch import \
+                 load_file, save_file; save_file({k: v.half() for k, v in load_file(\"old.safetensors\").items()}, \
+                 \"new.safetensors\")"
+            }
+            Dtype::BOOL | Dtype::C64 | Dtype::U64 => "",
+            _ => "; a quantized model must be saved again with its weights dequantized",
+        };
+        let types = "F64, F32, F16, BF16, I64 and I32";
+        Error::model(&self.name, format!("tensor `{name}` is {dtype:?}, {types} are read{how}"))
+    }
+
     /// A tensor's values as f32, whatever its type, integers included.
     pub fn values(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
         let Some((_, info)) = self.infos.get(name) else {
@@ -143,6 +184,7 @@ impl Tensors {
                 file: self.name.clone(),
             });
         };
+        self.readable([name].into_iter())?;
         let mut values = vec![0.0; info.shape.iter().product()];
         self.read(name, 0, &mut values)?;
         Ok((info.shape.clone(), values))
@@ -158,17 +200,7 @@ impl Tensors {
         if first + out.len() > len {
             return Err(Error::model(&self.name, format!("tensor `{name}` has {len} values, more were asked for")));
         }
-        let size = match info.dtype {
-            Dtype::F64 | Dtype::I64 => 8,
-            Dtype::F32 | Dtype::I32 => 4,
-            Dtype::F16 | Dtype::BF16 => 2,
-            other => {
-                return Err(Error::model(
-                    &self.name,
-                    format!("tensor `{name}` is {other:?}; F64, F32, F16, BF16, I64 and I32 are read"),
-                ));
-            }
-        };
+        let Some(size) = size(info.dtype) else { return Err(self.unread(name, info.dtype)) };
         let start = shard.data_start + (info.data_offsets.0 + first * size) as u64;
         let mut reader = shard.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let io = Error::io(&shard.path);
@@ -209,6 +241,16 @@ impl Tensors {
     }
 }
 
+/// Bytes of a value of a type that is read.
+fn size(dtype: Dtype) -> Option<usize> {
+    match dtype {
+        Dtype::F64 | Dtype::I64 => Some(8),
+        Dtype::F32 | Dtype::I32 => Some(4),
+        Dtype::F16 | Dtype::BF16 => Some(2),
+        _ => None,
+    }
+}
+
 /// The nearest f32 of a value of one of the types that are seldom met.
 fn wide(dtype: Dtype, bytes: &[u8]) -> f32 {
     let eight = bytes.first_chunk::<8>().copied().unwrap_or_default();
@@ -220,26 +262,15 @@ fn wide(dtype: Dtype, bytes: &[u8]) -> f32 {
     }
 }
 
-/// The header of a safetensors file, every rule of the format checked, and where its data starts.
-fn read_header(reader: &mut Box<dyn ReadSeek>) -> std::result::Result<(Metadata, u64), String> {
-    let text = |error: std::io::Error| error.to_string();
-    let file_len = reader.seek(SeekFrom::End(0)).map_err(text)?;
-    reader.seek(SeekFrom::Start(0)).map_err(text)?;
-    let mut length = [0u8; 8];
-    reader.read_exact(&mut length).map_err(|_| format!("{file_len} bytes are too few for a header"))?;
-    let length = u64::from_le_bytes(length);
-    if length > MAX_HEADER || length + 8 > file_len {
-        return Err(format!("its header is said to be {length} bytes long, the file has {file_len}"));
-    }
-    let mut header = vec![0u8; length as usize];
-    reader.read_exact(&mut header).map_err(text)?;
-    let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| format!("header: {error}"))?;
-    let data_start = 8 + length;
-    let wanted = data_start + metadata.data_len() as u64;
-    if wanted != file_len {
-        return Err(format!("its header describes {wanted} bytes, the file has {file_len}"));
-    }
-    Ok((metadata, data_start))
+/// What a file is that is no safetensors file.
+fn told(reader: &mut Box<dyn ReadSeek>) -> Option<&'static str> {
+    let mut start = Vec::new();
+    reader.seek(SeekFrom::Start(0)).ok()?;
+    reader.take(foreign::LOOKED_AT as u64).read_to_end(&mut start).ok()?;
+    // What begins as a header does is a safetensors file, if a broken one.
+    let length = start.first_chunk().map(|length| u64::from_le_bytes(*length));
+    let header = start.get(8) == Some(&b'{') && length.is_some_and(|length| length <= header::LONGEST);
+    if header { None } else { foreign::format(&start) }
 }
 
 #[cfg(test)]
@@ -247,49 +278,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(bytes: &[u8]) -> std::result::Result<(Metadata, u64), String> {
-        read_header(&mut (Box::new(Cursor::new(bytes.to_vec())) as Box<dyn ReadSeek>))
-    }
-
-    fn file(header: &str, data: usize) -> Vec<u8> {
-        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
-        bytes.extend(header.as_bytes());
-        bytes.resize(bytes.len() + data, 0);
-        bytes
-    }
-
-    #[test]
-    fn each_broken_rule_is_an_error() {
-        let good = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
-        assert!(parse(&file(good, 8)).is_ok());
-        for (header, data, why) in [
-            (good, 7, "truncated"),
-            (good, 9, "trailing"),
-            (r#"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#, 8, "size"),
-            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#, 12, "gap"),
-            (r#"{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}}"#, 8, "overflow"),
-            (r#"{"a":{"dtype":"F99","shape":[2],"data_offsets":[0,8]}}"#, 8, "dtype"),
-            ("{", 0, "JSON"),
-        ] {
-            assert!(parse(&file(header, data)).is_err(), "{why}");
-        }
-        assert!(parse(&[1, 2, 3]).is_err());
-        assert!(parse(&u64::MAX.to_le_bytes()).is_err());
-    }
-
     proptest! {
-        #[test]
-        fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse(&bytes);
-        }
-
-        #[test]
-        fn a_flipped_byte_in_a_header_never_panics(at in 0usize..61, value in any::<u8>()) {
-            let mut bytes = file(r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, 8);
-            bytes[at] = value;
-            let _ = parse(&bytes);
-        }
-
         #[test]
         fn what_was_written_is_read(values in prop::collection::vec(-1e5f32..1e5, 1..50), first in 0usize..50) {
             let first = first % values.len();

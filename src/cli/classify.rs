@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Ended {
         &session,
         &inputs,
         how,
-        |pixels| pollster::block_on(session.classify_pixels(pixels, args.top_k)),
+        |pixels| pollster::block_on(session.classify_each(pixels, args.top_k)),
         |input, result| printer.print(input, result),
     )?;
     printer.end()?;
@@ -118,7 +118,11 @@ impl Printer<'_> {
         writeln!(self.out, "{image}")?;
         for Prediction { index, label, score } in predictions {
             let label = label.unwrap_or_else(|| format!("class {index}"));
-            writeln!(self.out, "  {:5.1} %  {label}", 100.0 * score)?;
+            if self.session.checkpoint().labels.scores().are_probabilities() {
+                writeln!(self.out, "  {:5.1} %  {label}", 100.0 * score)?;
+            } else {
+                writeln!(self.out, "  {score:10.4}  {label}")?;
+            }
         }
         Ok(())
     }

@@ -27,7 +27,11 @@ impl Distance {
         Distance { name: name.to_owned(), ..Distance::default() }
     }
 
+    /// Adds the values of some images; other than there should be, or none, is as far off as can be.
     pub fn add(&mut self, got: &[f32], want: &[f32]) {
+        if got.len() != want.len() || want.is_empty() {
+            (self.largest, self.share, self.apart) = (f64::NAN, f64::NAN, f64::NAN);
+        }
         for (got, want) in got.iter().zip(want).map(|(g, w)| (f64::from(*g), f64::from(*w))) {
             let off = (got - want).abs();
             // A NaN stays: `max` would drop it.
@@ -63,6 +67,9 @@ mod tests {
         assert!(distance.ok(Precision::F32) && distance.ok(Precision::F16));
         distance.add(&[1.01], &[1.0]);
         assert!(!distance.ok(Precision::F32) && distance.ok(Precision::F16));
+        let mut shorter = Distance::default();
+        shorter.add(&[1.0], &[1.0, 1.0]);
+        assert!(!shorter.ok(Precision::F32) && !shorter.ok(Precision::F16));
         distance.add(&[f32::NAN], &[1.0]);
         assert!(!distance.ok(Precision::F32) && !distance.ok(Precision::F16));
     }

@@ -60,18 +60,18 @@ impl Args {
         }
     }
 
-    fn compute(&self, session: &Session, pixels: &[Pixels]) -> vit_gpu::Result<Vec<Vec<f32>>> {
+    fn compute(&self, session: &Session, pixels: &[Pixels]) -> vit_gpu::Result<Vec<vit_gpu::Result<Vec<f32>>>> {
         let cfg = &session.checkpoint().config;
         let mut rows = match self.of {
-            Of::Pooled => pollster::block_on(session.embed_pixels(pixels))?,
-            Of::Tokens | Of::Patches => pollster::block_on(session.tokens_of_pixels(pixels, self.layer))?,
+            Of::Pooled => pollster::block_on(session.embed_each(pixels))?,
+            Of::Tokens | Of::Patches => pollster::block_on(session.tokens_of_each(pixels, self.layer))?,
         };
         if self.of == Of::Patches {
-            rows.iter_mut().for_each(|row| drop(row.drain(..cfg.prefix_tokens() * cfg.embed_dim)));
+            rows.iter_mut().flatten().for_each(|row| drop(row.drain(..cfg.prefix_tokens() * cfg.embed_dim)));
         }
         if self.normalize {
             let width = self.shape(cfg).last().copied().unwrap_or(1);
-            rows.iter_mut().flat_map(|row| row.chunks_exact_mut(width)).for_each(|vector| {
+            rows.iter_mut().flatten().flat_map(|row| row.chunks_exact_mut(width)).for_each(|vector| {
                 let length = vector.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
                 // As PyTorch's `F.normalize`: a vector of zeros stays one.
                 vector.iter_mut().for_each(|v| *v = (f64::from(*v) / length.max(1e-12)) as f32);

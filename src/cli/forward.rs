@@ -72,14 +72,15 @@ fn loss(outputs: &Outputs, labels: &[f32]) -> Result<f32, String> {
     let mut sum = 0.0f64;
     for (row, label) in logits.values.chunks_exact(classes).zip(labels) {
         let at = *label as usize;
-        if *label < 0.0 || at >= classes {
+        if *label < 0.0 || at >= classes || at as f32 != *label {
             return Err(format!("label {label} of {classes} classes"));
         }
         let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let total: f64 = row.iter().map(|v| f64::from(v - max).exp()).sum();
         sum += f64::from(max) + total.ln() - f64::from(row[at]);
     }
-    Ok((sum / batch as f64) as f32)
+    let loss = (sum / batch as f64) as f32;
+    if loss.is_finite() { Ok(loss) } else { Err(format!("the loss is {loss}")) }
 }
 
 /// Writes f32 tensors to a .safetensors file, with `metadata` in its header.

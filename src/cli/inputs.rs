@@ -88,12 +88,12 @@ fn walk(folder: &Path, inputs: &mut Vec<Input>) -> Result<()> {
 }
 
 /// Reads and preprocesses images in batches, runs `compute` on those that could be read, and hands every result or error
-/// to `report` in input order. The next batch is read while one is computed.
+/// to `report` in input order. An image that has no result costs the others nothing. The next batch is read while one is computed.
 pub fn run_batches<R>(
     session: &Session,
     inputs: &[Input],
     (orient, batch_size, quiet): (Orient, BatchSize, bool),
-    mut compute: impl FnMut(&[Pixels]) -> Result<Vec<R>>,
+    mut compute: impl FnMut(&[Pixels]) -> Result<Vec<Result<R>>>,
     mut report: impl FnMut(&Input, Result<R>) -> Result<(), Failure>,
 ) -> Result<Outcome, Failure> {
     let batch = match batch_size {
@@ -117,8 +117,9 @@ pub fn run_batches<R>(
             for (input, error) in inputs.iter().zip(errors) {
                 let result = match error {
                     Some(error) => Err(error),
-                    None => results.next().ok_or_else(|| Error::Usage("a result is missing".into())),
+                    None => results.next().unwrap_or_else(|| Err(Error::Usage("a result is missing".into()))),
                 };
+                let result = result.map_err(|error| named(error, input));
                 if let Err(error) = &result {
                     outcome = Outcome::InputFailed;
                     progress.suspend(|| eprintln!("error: {error}"));
@@ -147,6 +148,9 @@ fn read_all(session: &Session, inputs: &[Input], orient: Orient) -> (Vec<Pixels>
 pub fn named(error: Error, input: &Input) -> Error {
     match error {
         Error::Image { reason, .. } => Error::Image { image: input.name(), reason },
+        Error::NotFinite { output, row, weight, precision, .. } => {
+            Error::NotFinite { output, row, image: Some(input.name()), weight, precision }
+        }
         other => other,
     }
 }

@@ -65,7 +65,8 @@ impl WithSimd for Block<'_> {
         let mut values = vec![0.0f32; KV_BLOCK * width];
         let mut scores = vec![0.0f32; padded_rows * KV_BLOCK];
         let mut sums = vec![0.0f32; padded_rows * width];
-        let mut max = vec![f32::MIN; padded_rows];
+        // Not the smallest finite value: scores that are all −∞ have no softmax, and must not look as if they had.
+        let mut max = vec![f32::NEG_INFINITY; padded_rows];
         let mut norm = vec![0.0f32; padded_rows];
 
         for first in (0..op.kv_len).step_by(KV_BLOCK) {
@@ -108,12 +109,12 @@ impl WithSimd for Block<'_> {
 /// The largest value, by 16 running ones so that it vectorises.
 #[inline(always)]
 fn max_of(values: &[f32]) -> f32 {
-    let mut lanes = [f32::MIN; 16];
+    let mut lanes = [f32::NEG_INFINITY; 16];
     let (chunks, rest) = values.as_chunks::<16>();
     for chunk in chunks {
         lanes.iter_mut().zip(chunk).for_each(|(lane, v)| *lane = if *v > *lane { *v } else { *lane });
     }
-    lanes.iter().chain(rest).copied().fold(f32::MIN, f32::max)
+    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// `c[ROWS, two vectors] (+)= a[ROWS, k]·b[k, two vectors]`, each with its row stride.

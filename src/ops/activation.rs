@@ -14,7 +14,7 @@ pub enum Activation {
     None = 0,
     /// `x·Φ(x)` with the exact normal distribution (PyTorch's `gelu`).
     Gelu = 1,
-    /// `x/2·(1 + tanh(√(2/π)(x + 0.044715x³)))` (`gelu_pytorch_tanh`, `gelu_new`).
+    /// `x/2·(1 + tanh(√(2/π)(x + 0.044715x³)))` (`gelu_pytorch_tanh`, `gelu_new`, `gelu_fast`).
     GeluTanh = 2,
     /// `x·σ(1.702x)` (OpenAI CLIP's `quick_gelu`).
     QuickGelu = 3,
@@ -34,8 +34,11 @@ impl Activation {
     #[must_use]
     pub fn named(name: &str) -> Option<Activation> {
         Some(match name {
-            "gelu" | "gelu_erf" => Activation::Gelu,
-            "gelu_tanh" | "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+            "gelu" | "gelu_erf" | "gelu_python" => Activation::Gelu,
+            // All one formula, written in different ways (transformers' activations.py).
+            "gelu_tanh" | "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_fast" | "gelu_accurate" => {
+                Activation::GeluTanh
+            }
             "quick_gelu" | "quickgelu" => Activation::QuickGelu,
             "relu" => Activation::Relu,
             "silu" | "swish" => Activation::Silu,
@@ -60,7 +63,14 @@ impl Activation {
             // 0.5·(1 + tanh(u)) = σ(2u), which can't overflow once its exponent is bounded.
             Activation::GeluTanh => x * sigmoid(1.595_769 * (x + 0.044_715 * x * x * x), exp),
             Activation::QuickGelu => x * sigmoid(1.702 * x, exp),
-            Activation::Relu => x.max(0.0),
+            // Not `max`, which would make a NaN 0.
+            Activation::Relu => {
+                if x <= 0.0 {
+                    0.0
+                } else {
+                    x
+                }
+            }
             Activation::Tanh => x.tanh(),
             Activation::Silu => x * sigmoid(x, exp),
         }

@@ -18,6 +18,11 @@ pub enum PoolKind {
     AvgMax(usize),
 }
 
+/// The larger of two values; a NaN stays, as in PyTorch (`f64::max` would drop it).
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
 impl PoolKind {
     /// The first token read.
     #[must_use]
@@ -102,7 +107,7 @@ impl Pool {
             let (b, d) = (at / self.width, at % self.width);
             let value = |t: usize| f64::from(x[(b * self.tokens + t) * self.width + d]);
             let mean = (first..first + count).map(value).sum::<f64>() / count as f64;
-            let max = (first..first + count).map(value).fold(f64::NEG_INFINITY, f64::max);
+            let max = (first..first + count).map(value).fold(f64::NEG_INFINITY, larger);
             out[b * self.ld + self.col + d] = match (of_mean, of_max) {
                 (_, 0.0) => mean,
                 (of_mean, of_max) => f64::from(of_mean) * mean + f64::from(of_max) * max,

@@ -178,6 +178,15 @@ impl Transform {
         Transform { resize, crop: Some(Crop { size, ..crop }), ..self }
     }
 
+    /// Refuses a normalisation that makes infinities or NaNs of pixels, such as a standard deviation of 0.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.table().iter().all(|value| value.is_finite()) {
+            return Ok(());
+        }
+        let Transform { mean, std, arithmetic, .. } = self;
+        Err(format!("preprocessing makes pixels that are not finite: mean {mean:?}, std {std:?}, {arithmetic:?}"))
+    }
+
     /// The float of every byte value: `[3, 256]`, in the family's own arithmetic.
     #[must_use]
     pub fn table(&self) -> Vec<f32> {
@@ -276,6 +285,9 @@ mod tests {
             arithmetic: Arithmetic::Torchvision,
         };
         assert!(transform.apply(&strip).unwrap_err().is_input());
+        assert!(transform.check().is_ok());
+        assert!(Transform { std: [0.5, 0.0, 0.5], ..transform.clone() }.check().unwrap_err().contains("not finite"));
+        assert!(Transform { mean: [f32::NAN; 3], ..transform.clone() }.check().is_err());
         assert_eq!(transform.output_size(), None);
     }
 }

@@ -3,6 +3,7 @@
 mod classifier;
 mod output;
 mod run;
+mod watched;
 
 pub use classifier::Classifier;
 pub use output::{Output, Outputs};
@@ -16,9 +17,10 @@ use crate::error::{Error, Result};
 use crate::gpu::{Choice, DeviceRequest, GpuExecutor, Kernels, Startup, adapters, automatic};
 use crate::graph::Precision;
 use crate::labels::Prediction;
-use crate::model::{Head, Input, Request, Taps};
+use crate::model::{Head, Input, Request, Taps, WeightLoader};
 use crate::ops::{Data, Peak};
 use crate::preprocess::{Image, Pixels};
+use watched::Watched;
 
 /// Where and how a session runs.
 #[derive(Debug, Clone)]
@@ -50,6 +52,7 @@ enum Backend {
 pub struct Session {
     checkpoint: Checkpoint,
     backend: Backend,
+    weights: Arc<Watched>,
     precision: Precision,
     table: Vec<f32>,
     note: Option<String>,
@@ -80,8 +83,9 @@ impl Session {
     /// # Errors
     /// As [`Session::new`].
     pub async fn new_async(checkpoint: Checkpoint, options: &SessionOptions) -> Result<Session> {
-        let loader = Arc::clone(&checkpoint.loader);
         let (mut note, precision) = (None, options.precision);
+        let weights = Arc::new(Watched::new(Arc::clone(&checkpoint.loader), precision));
+        let loader: Arc<dyn WeightLoader> = Arc::<Watched>::clone(&weights);
         // Eight bits are the processor's alone, so that is the best device for them.
         let device = match (precision, &options.device) {
             (Precision::I8, DeviceRequest::Auto) => &DeviceRequest::Cpu,
@@ -114,6 +118,7 @@ impl Session {
         Ok(Session {
             checkpoint,
             backend,
+            weights,
             precision,
             table,
             note,
@@ -178,10 +183,11 @@ impl Session {
         &self.checkpoint
     }
 
-    /// The `top_k` most probable classes of each image.
+    /// The `top_k` classes of each image with the highest scores, best first.
     ///
     /// # Errors
-    /// [`Error::Usage`] without images, for `top_k` 0 or for a model without a head; errors of preprocessing and of the device.
+    /// [`Error::Usage`] without images, for `top_k` 0 or for a model without a head; [`Error::NotFinite`] for a result that is no
+    /// number; errors of preprocessing and of the device.
     pub fn classify(&self, images: &[Image], top_k: usize) -> Result<Vec<Vec<Prediction>>> {
         pollster::block_on(self.classify_async(images, top_k))
     }
@@ -200,6 +206,14 @@ impl Session {
     /// # Errors
     /// As [`Session::classify`].
     pub async fn classify_pixels(&self, pixels: &[Pixels], top_k: usize) -> Result<Vec<Vec<Prediction>>> {
+        self.classify_each(pixels, top_k).await?.into_iter().collect()
+    }
+
+    /// As [`Session::classify_pixels`], where an image whose result is not finite fails alone, with [`Error::NotFinite`].
+    ///
+    /// # Errors
+    /// As [`Session::classify`], for what stops the whole batch.
+    pub async fn classify_each(&self, pixels: &[Pixels], top_k: usize) -> Result<Vec<Result<Vec<Prediction>>>> {
         if top_k == 0 {
             return Err(Error::Usage("top-k must be at least 1".into()));
         }
@@ -208,13 +222,14 @@ impl Session {
             return Err(Error::Usage(format!("{name} has no classification head: `embed` gives its pooled vectors")));
         }
         let logits = self.rows_of(pixels, "logits", self.request(Input::Bytes)).await?;
-        Ok(logits.iter().map(|row| self.checkpoint.labels.top_k(row, top_k)).collect())
+        Ok(logits.into_iter().map(|row| row.map(|row| self.checkpoint.labels.top_k(&row, top_k))).collect())
     }
 
     /// The pooled vector of each image: what the head is given, or the pooler's output.
     ///
     /// # Errors
-    /// [`Error::Usage`] without images; errors of preprocessing and of the device.
+    /// [`Error::Usage`] without images; [`Error::NotFinite`] for a vector that holds a NaN or an infinity; errors of preprocessing
+    /// and of the device.
     pub fn embed(&self, images: &[Image]) -> Result<Vec<Vec<f32>>> {
         let pixels: Vec<Pixels> = images.iter().map(|image| self.preprocess(image)).collect::<Result<_>>()?;
         pollster::block_on(self.embed_pixels(&pixels))
@@ -225,6 +240,14 @@ impl Session {
     /// # Errors
     /// As [`Session::embed`].
     pub async fn embed_pixels(&self, pixels: &[Pixels]) -> Result<Vec<Vec<f32>>> {
+        self.embed_each(pixels).await?.into_iter().collect()
+    }
+
+    /// As [`Session::embed_pixels`], where an image whose vector is not finite fails alone, with [`Error::NotFinite`].
+    ///
+    /// # Errors
+    /// As [`Session::embed`], for what stops the whole batch.
+    pub async fn embed_each(&self, pixels: &[Pixels]) -> Result<Vec<Result<Vec<f32>>>> {
         self.rows_of(pixels, "pooled", self.request(Input::Bytes)).await
     }
 
@@ -232,8 +255,17 @@ impl Session {
     /// output, not yet normalised, where that is the depth).
     ///
     /// # Errors
-    /// [`Error::Usage`] without images or for a layer beyond the depth; errors of the device.
+    /// [`Error::Usage`] without images or for a layer beyond the depth; [`Error::NotFinite`] for tokens that hold a NaN or an
+    /// infinity; errors of the device.
     pub async fn tokens_of_pixels(&self, pixels: &[Pixels], layer: Option<usize>) -> Result<Vec<Vec<f32>>> {
+        self.tokens_of_each(pixels, layer).await?.into_iter().collect()
+    }
+
+    /// As [`Session::tokens_of_pixels`], where an image whose tokens are not finite fails alone, with [`Error::NotFinite`].
+    ///
+    /// # Errors
+    /// As [`Session::tokens_of_pixels`], for what stops the whole batch.
+    pub async fn tokens_of_each(&self, pixels: &[Pixels], layer: Option<usize>) -> Result<Vec<Result<Vec<f32>>>> {
         let request = self.request(Input::Bytes);
         let depth = self.checkpoint.config.depth;
         match layer {
@@ -252,7 +284,8 @@ impl Session {
     /// Runs normalised planes `[batch, C, H, W]`; `taps` also keeps `hidden_states.i`.
     ///
     /// # Errors
-    /// [`Error::Shape`] if `pixel_values` is not a whole number of images of the model's size.
+    /// [`Error::Shape`] if `pixel_values` is not a whole number of images of the model's size; [`Error::NotFinite`] names the
+    /// first output, and the image, that holds a NaN or an infinity.
     pub fn forward(&self, pixel_values: &[f32], taps: bool) -> Result<Outputs> {
         pollster::block_on(self.forward_async(pixel_values, taps))
     }
@@ -271,10 +304,10 @@ impl Session {
         }
         let taps = if taps { Taps::All } else { Taps::None };
         let request = Request { last_hidden_state: true, taps, ..self.request(Input::Planes) };
-        self.batches(request, pixel_values.len() / image, |range| {
+        let outputs = self.batches(request, pixel_values.len() / image, |range| {
             vec![("pixel_values", Data::F32(&pixel_values[range.start * image..range.end * image]))]
-        })
-        .await
+        });
+        outputs.await?.finite()
     }
 
     /// Resizes and crops an image as the model was trained.
@@ -290,7 +323,7 @@ impl Session {
         Ok(pixels)
     }
 
-    async fn rows_of(&self, pixels: &[Pixels], name: &str, request: Request) -> Result<Vec<Vec<f32>>> {
+    async fn rows_of(&self, pixels: &[Pixels], name: &str, request: Request) -> Result<Vec<Result<Vec<f32>>>> {
         if pixels.is_empty() {
             return Err(Error::Usage("no images were given".into()));
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::output::{Output, Outputs, join};
+use super::output::{Output, Outputs, Unchecked, join};
 use super::{Backend, Session};
 use crate::error::{Error, Result};
 use crate::gpu::{OpTime, Running};
@@ -82,7 +82,7 @@ impl Session {
         request: Request,
         count: usize,
         inputs: impl Fn(std::ops::Range<usize>) -> Vec<(&'static str, Data<'a>)>,
-    ) -> Result<Outputs> {
+    ) -> Result<Unchecked> {
         let step = self.max_batch()?.min(count);
         match self.checkpoint.config.batch {
             Batch::Fixed(size) if count != size => {
@@ -116,7 +116,9 @@ impl Session {
         if let (Some((graph, running)), Backend::Gpu(gpu)) = (running, &self.backend) {
             join(&mut joined, &graph, running.finish(gpu).await?);
         }
-        Ok(Outputs(joined))
+        let (graph, _) = self.graph(Request { batch: step, ..request })?;
+        let affected = self.weights.affected(&graph);
+        Ok(Unchecked { outputs: Outputs(joined), precision: self.precision, affected })
     }
 
     /// What each operation of a run with pixels of this batch size takes on the device; `None` on the processor and on

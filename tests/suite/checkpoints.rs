@@ -28,7 +28,7 @@ pub fn write_model(file: &Path, map: &TensorMap) {
 }
 
 /// A copy of a golden model whose tensors and configuration can be changed.
-fn changed(
+pub fn changed(
     model: &str,
     tensors: impl FnOnce(&mut TensorMap),
     config: impl FnOnce(&mut serde_json::Value),
@@ -46,7 +46,7 @@ fn changed(
 }
 
 #[track_caller]
-fn refused(path: &Path, expected: &str) {
+pub fn refused(path: &Path, expected: &str) {
     let error = Checkpoint::open(path.to_str().unwrap()).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains(expected), "{error}\n  does not say: {expected}");
     assert!(!error.contains('\n'), "{error}");

@@ -126,7 +126,7 @@ fn mistakes_are_one_line_with_the_right_exit_code() {
     fails(&["classify", CAT, "--device", "Quantum 9000"], 2, "no adapter's name contains it");
     fails(&["classify", CAT, "--model", empty], 2, "the folder has no .safetensors file");
     fails(&["classify", CAT, "--model", "no/such/model"], 2, "no such file or folder");
-    fails(&["classify", CAT, "--model", CAT], 2, "not a valid safetensors file");
+    fails(&["classify", CAT, "--model", CAT], 2, "this is an image, and weights are read as safetensors or .npz");
     fails(
         &["classify", CAT, "-d", "cpu", "-m", goldens().join("models/hf_vit_pooler").to_str().unwrap()],
         2,

@@ -43,12 +43,12 @@ pub fn open(folder: &std::path::Path) -> Checkpoint {
 }
 
 /// The processor, and the adapter under test with each family of kernels.
-fn sessions(checkpoint: &Checkpoint) -> Vec<(String, Session)> {
+pub fn sessions(checkpoint: &Checkpoint) -> Vec<(String, Session)> {
     sessions_in(checkpoint, Precision::F32)
 }
 
 /// The processor in f32, and the adapter under test with each family of kernels in the given precision.
-fn sessions_in(checkpoint: &Checkpoint, precision: Precision) -> Vec<(String, Session)> {
+pub fn sessions_in(checkpoint: &Checkpoint, precision: Precision) -> Vec<(String, Session)> {
     let on = |device, kernels, precision| {
         let options = SessionOptions { device, kernels, precision, threads: 2 };
         let session = Session::new(checkpoint.clone(), &options);

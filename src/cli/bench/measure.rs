@@ -104,7 +104,7 @@ pub fn from_files(session: &Session, folder: &Path, quiet: bool) -> Result<f64, 
     let inputs = expand(&[folder.display().to_string()])?;
     let start = Instant::now();
     let how = (Orient::Exif, BatchSize::Auto, quiet);
-    let compute = |pixels: &[Pixels]| pollster::block_on(session.embed_pixels(pixels));
+    let compute = |pixels: &[Pixels]| pollster::block_on(session.embed_each(pixels));
     run_batches(session, &inputs, how, compute, |_, result| result.map(|_| ()).map_err(Failure::Engine))?;
     Ok(inputs.len() as f64 / start.elapsed().as_secs_f64())
 }

@@ -259,6 +259,8 @@ def refusable(options: dict) -> str | None:
         return "a class that README does not list"
     if o["cls"] == "TimmWrapperModel" and o["saved"].startswith("raw"):
         return "nothing tells that the bare model has none of the classes that its configuration names"
+    if o["cls"].startswith("TimmWrapper") and o["preprocessor"]:
+        return "a processor beside a timm model, which has its own"
     if o["cls"] in FAMILY_ONLY:
         return "a class whose own output vit-gpu does not give"
     if lacking := [act for act in ("hidden_act", "pooler_act") if act in names and o[act] in OTHER_ACTS]:

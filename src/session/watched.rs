@@ -1,0 +1,60 @@
+//! Weights that are not finite, and the results that depend on them.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::Result;
+use crate::graph::{Graph, Kind, Precision, TensorId};
+use crate::model::WeightLoader;
+
+/// A loader that remembers which weights hold a NaN, an infinity, or a value beyond the precision's range.
+///
+/// Results alone do not show them all: GPUs compute `exp(−∞)` and the like as they please, so that a result may look finite.
+pub struct Watched {
+    inner: Arc<dyn WeightLoader>,
+    largest: f32,
+    found: Mutex<BTreeSet<String>>,
+}
+
+impl Watched {
+    pub fn new(inner: Arc<dyn WeightLoader>, precision: Precision) -> Watched {
+        // What lies above is an infinity once it is rounded.
+        let largest = if precision == Precision::F16 { half::f16::MAX.to_f32() } else { f32::MAX };
+        Watched { inner, largest, found: Mutex::default() }
+    }
+
+    /// For each output of a graph that depends on such weights, its name and the first of them.
+    pub fn affected(&self, graph: &Graph) -> Vec<(String, String)> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.is_empty() {
+            return Vec::new();
+        }
+        let bad = |id: &TensorId| match &graph.tensor(*id).kind {
+            Kind::Weight(at) => found.get(&at.name).cloned(),
+            _ => None,
+        };
+        let outputs = graph.outputs.iter();
+        outputs.filter_map(|(name, id)| Some((name.clone(), sources(graph, *id).iter().find_map(bad)?))).collect()
+    }
+}
+
+impl WeightLoader for Watched {
+    fn load(&self, name: &str, first_row: usize, out: &mut [f32]) -> Result<()> {
+        self.inner.load(name, first_row, out)?;
+        if !out.iter().all(|value| value.abs() <= self.largest) {
+            self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Every tensor that one depends on.
+fn sources(graph: &Graph, id: TensorId) -> HashSet<TensorId> {
+    let mut sources = HashSet::from([id]);
+    for node in graph.nodes.iter().rev() {
+        if sources.contains(&node.output) {
+            sources.extend(node.inputs.iter().flatten());
+        }
+    }
+    sources
+}
