@@ -59,7 +59,7 @@ impl Weights {
                 let columns = if transpose { tensor.shape[0] } else { tensor.len().max(1) };
                 let inner = tensor.len() / columns;
                 // Written in pieces of whole rows of the device's layout, so that no staging copy passes STEP.
-                let rows_a_step = (STEP as usize / (4 * columns)).clamp(1, inner.max(1));
+                let rows_a_step = rows_a_step(columns, inner, tensor.dtype.bytes());
                 for first in (0..inner).step_by(rows_a_step) {
                     let rows = rows_a_step.min(inner - first);
                     let offset = (first * columns) as u64 * tensor.dtype.bytes();
@@ -80,6 +80,14 @@ impl Weights {
         }
         device.flush().await
     }
+}
+
+/// How many rows are written at a time: about [`STEP`] bytes of floats, and bytes that wgpu can write, which are whole words at
+/// an offset of whole words. Halves in rows of an odd length go in pairs of rows.
+fn rows_a_step(columns: usize, inner: usize, bytes: u64) -> usize {
+    let rows = (STEP as usize / (4 * columns)).clamp(1, inner.max(1));
+    let odd = !(columns as u64 * bytes).is_multiple_of(4);
+    if odd && rows < inner { rows.next_multiple_of(2) } else { rows }
 }
 
 /// Floats as the bytes of another type, filled up to whole words.
@@ -115,6 +123,19 @@ pub fn transpose_rows(values: &[f32], inner: usize, columns: usize, first: usize
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn every_piece_begins_at_a_whole_word() {
+        for (columns, inner) in [(11_221, 768), (11_221, 373), (1, 9), (3, 5), (5_000_001, 7), (4, 1_000_000)] {
+            for bytes in [2, 4] {
+                let step = super::rows_a_step(columns, inner, bytes);
+                assert!(step > 0, "{columns} {inner}");
+                for first in (0..inner).step_by(step) {
+                    assert!(((first * columns) as u64 * bytes).is_multiple_of(4), "{columns} {inner} {bytes} {first}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn pieces_of_a_transpose_make_the_whole() {
         let (columns, inner) = (37, 21);

@@ -1,13 +1,21 @@
 //! What is too large for a binding is cut, and the pieces give the whole's numbers.
 
+use std::fs;
+
+use safetensors::Dtype;
 use vit_gpu::Result;
+use vit_gpu::checkpoint::Checkpoint;
 use vit_gpu::cpu::CpuExecutor;
+use vit_gpu::gpu::DeviceRequest;
 use vit_gpu::graph::{Graph, Plan, Precision};
 use vit_gpu::model::random::{HashedValues, spread};
 use vit_gpu::model::{Input, Request, Taps, VitConfig, WeightLoader, build, weight_specs};
 use vit_gpu::ops::{Data, Op};
+use vit_gpu::session::{Session, SessionOptions};
 
-use crate::compare::{OP, assert_close};
+use crate::checkpoints::{TensorMap, write_model};
+use crate::compare::{OP, assert_close, distance};
+use crate::device;
 
 struct Hashed(VitConfig);
 
@@ -75,4 +83,39 @@ fn l16_at_1456_pixels_fits_128_mib_bindings_at_batch_1() {
     let plan = Plan::new(&graph, limit).unwrap();
     assert!(plan.slots().iter().all(|&bytes| bytes <= limit));
     assert!(Plan::new(&build(&cfg, request, u64::MAX).unwrap(), limit).is_err());
+}
+
+/// Halves are written to the device in whole words: rows of an odd length, more of them than one piece holds.
+#[test]
+fn an_odd_number_of_classes_is_uploaded_in_halves() {
+    if device::executors().iter().all(|executor| !executor.gpu.report().f16) {
+        return;
+    }
+    let mut cfg = VitConfig::plain(4, 4, 384, 1, 6);
+    (cfg.mlp_hidden, cfg.num_classes) = (8, 11_221);
+    let (loader, mut map) = (Hashed(cfg.clone()), TensorMap::new());
+    for spec in weight_specs(&cfg).unwrap() {
+        let (name, shape) = match spec.name.as_str() {
+            "prefix_tokens" => ("cls_token", vec![1, 1, 384]),
+            "pos_embed" => ("pos_embed", vec![1, 2, 384]),
+            "patch_embed.proj.weight" => (spec.name.as_str(), vec![384, 3, 4, 4]),
+            name => (name, spec.shape.clone()),
+        };
+        let mut values = vec![0.0; shape.iter().product()];
+        loader.load(&spec.name, 0, &mut values).unwrap();
+        map.insert(name.to_owned(), (Dtype::F32, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    write_model(&folder.path().join("model.safetensors"), &map);
+    fs::write(folder.path().join("config.json"), r#"{"num_heads": 6}"#).unwrap();
+    let checkpoint = Checkpoint::open(folder.path().to_str().unwrap()).unwrap();
+    let pixels: Vec<f32> = (0..48).map(|i| HashedValues::new("pixels", 0).get(i)).collect();
+    let logits = |device, precision| {
+        let options = SessionOptions { device, precision, ..SessionOptions::default() };
+        let session = Session::new(checkpoint.clone(), &options).unwrap();
+        session.forward(&pixels, false).unwrap().get("logits").unwrap().values.clone()
+    };
+    let got = logits(DeviceRequest::Named(device::name()), Precision::F16);
+    let far = distance(&got, &logits(DeviceRequest::Cpu, Precision::F32)).unwrap();
+    assert!(far < 1e-2, "{far:e}");
 }
