@@ -41,8 +41,8 @@ fn main(
         let value = f32(x[start + t * params.width]);
         // Not `sums[t % 4u] += value`: Microsoft's FXC refuses a vector component chosen by a value that is written to.
         sums += select(vec4(0.0), vec4(value), vec4(t % 4u) == vec4(0u, 1u, 2u, 3u));
-        // Not `max`, which may drop a NaN.
-        largest = select(value, largest, largest > value || largest != largest);
+        // A NaN that `max` drops is still in the sums, and none of a mean that is NaN is NaN too.
+        largest = max(largest, value);
     }
     let mean = ((sums.x + sums.y) + (sums.z + sums.w)) / f32(params.count);
     var pooled = mean;
