@@ -86,7 +86,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     // timm and Hugging Face run these weights with the exact GELU, which is what their published accuracies are of.
     cfg.act = names.act_field("act")?.unwrap_or(cfg.act);
     cfg.norm_eps = names.number_field("eps")?.map_or(cfg.norm_eps, |eps| eps as f32);
-    cfg.pre_logits = own.shape("pre_logits/kernel").map(|shape| shape[1]);
+    cfg.pre_logits = own.shape("pre_logits/kernel").and_then(|shape| shape.get(1).copied());
     cfg.num_classes = own.axis("head/kernel", 1);
     cfg.head = if cfg.num_classes > 0 { Head::Linear } else { Head::None };
     let default = match (own.has("MAPHead_0/probe"), cfg.class_token) {

@@ -14,6 +14,7 @@ mod images;
 mod int8;
 mod layers;
 mod limits;
+mod loaders;
 mod models;
 mod ops;
 mod options;
