@@ -104,8 +104,28 @@ pub struct Checkpoint {
     pub(crate) loader: Arc<dyn WeightLoader>,
     /// How its position table is resampled.
     positions: Positions,
-    /// What [`Checkpoint::follows_size`] says.
+    /// Whether its library runs tensors of any size.
     follows: bool,
+}
+
+/// The size a model is to run at.
+#[derive(Clone, Copy)]
+enum Size {
+    /// Its own.
+    Own,
+    /// This one: it is made so when it is loaded.
+    Asked((usize, usize)),
+    /// That of tensors that its library would run.
+    Followed((usize, usize)),
+}
+
+impl Size {
+    fn wanted(self) -> Option<(usize, usize)> {
+        match self {
+            Size::Own => None,
+            Size::Asked(size) | Size::Followed(size) => Some(size),
+        }
+    }
 }
 
 impl std::fmt::Debug for Checkpoint {
@@ -131,15 +151,33 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`]; [`Error::Config`] for a size that has no patches.
     pub fn open_at(model: &str, image_size: Option<(usize, usize)>) -> Result<Checkpoint> {
+        Checkpoint::open_sized(model, image_size.map_or(Size::Own, Size::Asked))
+    }
+
+    /// As [`Checkpoint::open`], to run tensors of a size (height, width): at that size where the model's library would run
+    /// them, resampling positions on the way (transformers' `interpolate_pos_encoding`, DINOv2, timm's `dynamic_img_size`),
+    /// else at the model's own.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open_at`].
+    pub fn open_for(model: &str, size: (usize, usize)) -> Result<Checkpoint> {
+        let own = Checkpoint::open(model)?;
+        if own.follows && own.config.img_size != size {
+            return Checkpoint::open_sized(model, Size::Followed(size));
+        }
+        Ok(own)
+    }
+
+    fn open_sized(model: &str, size: Size) -> Result<Checkpoint> {
         let path = Path::new(model);
         if path.exists() {
             let files = Files::find(path)?;
             let tensors = files.tensors()?;
             let config = files.config(&tensors.name)?;
-            return Checkpoint::from_tensors(model, tensors, config, files.preprocessor()?, image_size);
+            return Checkpoint::from_tensors(model, tensors, config, files.preprocessor()?, size);
         }
         match model.strip_prefix("random:") {
-            Some(spec) => Checkpoint::random(model, spec, image_size),
+            Some(spec) => Checkpoint::random(model, spec, size.wanted()),
             None => Err(Error::model(model, "no such file or folder")),
         }
     }
@@ -161,7 +199,8 @@ impl Checkpoint {
         let weights = include_bytes!("../../assets/vit-nano-cifar10/model.safetensors");
         let config = include_str!("../../assets/vit-nano-cifar10/config.json");
         let config = serde_json::from_str(config).map_err(|error| Error::config(name, error))?;
-        Checkpoint::from_tensors(name, Tensors::from_static(name, weights)?, Some(config), None, image_size)
+        let size = image_size.map_or(Size::Own, Size::Asked);
+        Checkpoint::from_tensors(name, Tensors::from_static(name, weights)?, Some(config), None, size)
     }
 
     fn random(name: &str, spec: &str, image_size: Option<(usize, usize)>) -> Result<Checkpoint> {
@@ -189,8 +228,9 @@ impl Checkpoint {
         tensors: Tensors,
         config: Option<Value>,
         preprocessor: Option<(String, Value)>,
-        image_size: Option<(usize, usize)>,
+        size: Size,
     ) -> Result<Checkpoint> {
+        let image_size = size.wanted();
         let candidates = Names::candidates(&tensors, config);
         let family_of = |names: &Names| FAMILIES.iter().find(|family| (family.detect)(names));
         let Some((names, family)) = candidates.iter().find_map(|names| Some((names, family_of(names)?))) else {
@@ -226,7 +266,10 @@ impl Checkpoint {
                 huggingface::processor(&json, version, image_size).map_err(|reason| Error::config(file, reason))
             })
             .transpose()?;
-        let positions = (family.positions)(names);
+        let mut positions = (family.positions)(names);
+        if let (Size::Followed(_), Some(rule)) = (size, positions.running) {
+            positions.rule = rule;
+        }
         let own_grid = cfg.grid();
         let own_size = cfg.img_size;
         let followed = given.as_ref().filter(|_| positions.always).and_then(Transform::output_size);
@@ -274,13 +317,6 @@ impl Checkpoint {
             follows: positions.dynamic,
             positions: if resampled { Positions::on_request(Resample::Never) } else { positions },
         })
-    }
-
-    /// Whether the model's library runs tensors of another size than the model's, resampling positions on the way
-    /// (transformers' `interpolate_pos_encoding`, DINOv2, timm's `dynamic_img_size`): [`Checkpoint::open_at`] then runs them.
-    #[must_use]
-    pub fn follows_size(&self) -> bool {
-        self.follows
     }
 
     /// Preprocessing alone, from the files beside the weights where they suffice.

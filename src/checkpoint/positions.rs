@@ -44,6 +44,8 @@ pub struct Positions {
     pub by_count: bool,
     /// Whether images are padded to whole patches, so that only sizes of whole patches are the same without.
     pub whole: bool,
+    /// The rule that it resamples by while it runs, where that is another than while it loads.
+    pub running: Option<Resample>,
     /// Whether the library runs tensors of any size, its positions resampled on the way.
     pub dynamic: bool,
     /// The size to run at, where the configuration names another than the table's own.
@@ -59,6 +61,7 @@ impl Positions {
             square: false,
             by_count: false,
             whole: false,
+            running: None,
             dynamic: false,
             image_size: None,
         }

@@ -37,12 +37,9 @@ impl ModelOptions {
 
     /// The model at the size of tensors that are given, where its library would run them; else at its own size.
     pub fn open_for(&self, size: (usize, usize)) -> vit_gpu::Result<Checkpoint> {
-        let own = self.open()?;
-        match &self.model {
-            Some(model) if self.image_size.is_none() && own.follows_size() && own.config.img_size != size => {
-                Checkpoint::open_at(model, Some(size))
-            }
-            _ => Ok(own),
+        match (&self.model, self.image_size) {
+            (Some(model), None) => Checkpoint::open_for(model, size),
+            _ => self.open(),
         }
     }
 }

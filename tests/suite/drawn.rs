@@ -38,11 +38,10 @@ impl Drawn {
     fn open(&self, size: (usize, usize)) -> vit_gpu::Result<Checkpoint> {
         let model = self.folder.join("model");
         let model = model.to_str().unwrap();
-        let own = Checkpoint::open_at(model, self.asked())?;
-        if self.asked().is_none() && own.follows_size() && own.config.img_size != size {
-            return Checkpoint::open_at(model, Some(size));
+        match self.asked() {
+            None => Checkpoint::open_for(model, size),
+            asked => Checkpoint::open_at(model, asked),
         }
-        Ok(own)
     }
 
     fn check(&self) -> Result<(), String> {

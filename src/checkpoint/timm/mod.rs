@@ -44,11 +44,10 @@ fn positions(names: &Names) -> Positions {
         _ => Resample::BicubicAntialias,
     };
     let given = Given::new(names).ok();
-    // Those that load by another rule than they run by are not run at sizes that nobody configured.
-    let dynamic =
-        given.as_ref().is_some_and(|given| given.arguments.dynamic_img_size) && rule == Resample::BicubicAntialias;
+    let dynamic = given.as_ref().is_some_and(|given| given.arguments.dynamic_img_size);
+    let running = Some(Resample::BicubicAntialias);
     let whole = given.is_some_and(|given| given.pads);
-    Positions { image_size: sizes::configured_size(names), dynamic, whole, ..Positions::on_request(rule) }
+    Positions { image_size: sizes::configured_size(names), dynamic, running, whole, ..Positions::on_request(rule) }
 }
 
 pub fn configure(names: &Names) -> Result<VitConfig> {
