@@ -132,3 +132,122 @@ fn a_broken_index_is_refused() {
         refused(folder.path(), expected);
     }
 }
+
+/// What timm's factory takes from an old file's root, or from `pretrained_cfg`, is an argument; elsewhere it is for people to read.
+#[test]
+fn a_pooling_that_a_configuration_mentions_is_what_timm_makes_of_it() {
+    let with = |config: serde_json::Value| changed("timm_plain", |_| {}, |json| *json = config);
+    let sizes = serde_json::json!({"num_heads": 3, "img_size": [20, 28], "num_classes": 7});
+    let flat = |more: serde_json::Value| {
+        let mut json = serde_json::json!({"architecture": "vit_base_patch16_224"});
+        for part in [&sizes, &more] {
+            json.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
+        }
+        json
+    };
+    // The mean comes with a norm behind it, which this file lacks.
+    let (_keep, path) = with(flat(serde_json::json!({"global_pool": "avg"})));
+    refused(&path, "tensor `fc_norm.");
+    let (_keep, path) = with(flat(serde_json::json!({"pretrained_cfg": {"global_pool": "avg"}})));
+    refused(&path, "tensor `fc_norm.");
+    let (_keep, path) = with(flat(serde_json::json!({"global_pool": "avg", "pretrained_cfg": {"crop_pct": 0.9}})));
+    let pool = Checkpoint::open(path.to_str().unwrap()).unwrap().config.pool;
+    assert_eq!(pool, vit_gpu::model::Pooling::CLASS);
+}
+
+#[test]
+fn other_classes_than_those_that_run_are_refused_by_name() {
+    let named = |name: &str| {
+        let name = name.to_owned();
+        changed("timm_plain", |_| {}, move |json| json["architecture"] = name.into())
+    };
+    for name in [
+        "vit_pe_core_base_patch16_224",
+        "eva02_tiny_patch14_224",
+        "vit_dwee_patch16_reg1_gap_256",
+        "beit_base_patch16_224",
+    ] {
+        let (_keep, path) = named(name);
+        refused(&path, "is another class than timm's VisionTransformer");
+    }
+    let rotary = |json: &mut serde_json::Value| {
+        json["model_cfg"]["vision_cfg"]["timm_model_name"] = "vit_pe_core_base_patch16_224".into();
+    };
+    let (_keep, path) = open_clip("open_clip_timm", rotary);
+    refused(&path, "timm_model_name `vit_pe_core_base_patch16_224` is not known here");
+    let kinds = [
+        ("hf_siglip_vision", "siglip2_vision_model", "NaFlex"),
+        ("hf_clip_vision", "chinese_clip_vision_model", "not supported"),
+    ];
+    for (model, kind, expected) in kinds {
+        let (_keep, path) = changed(model, |_| {}, |json| json["model_type"] = kind.into());
+        refused(&path, expected);
+    }
+    let (_keep, path) = changed("hf_dinov2", |_| {}, |json| json["model_type"] = "rf_detr_dinov2".into());
+    refused(&path, "model_type `rf_detr_dinov2` is not supported");
+}
+
+/// A copy of an open_clip golden whose configuration can be changed.
+fn open_clip(model: &str, config: impl FnOnce(&mut serde_json::Value)) -> (TempDir, PathBuf) {
+    let source = goldens().join("models").join(model);
+    let folder = tempfile::tempdir().unwrap();
+    let weights = "open_clip_model.safetensors";
+    fs::copy(source.join(weights), folder.path().join(weights)).unwrap();
+    let file = "open_clip_config.json";
+    let mut json = serde_json::from_str(&fs::read_to_string(source.join(file)).unwrap()).unwrap();
+    config(&mut json);
+    fs::write(folder.path().join(file), json.to_string()).unwrap();
+    let path = folder.path().to_path_buf();
+    (folder, path)
+}
+
+#[test]
+fn an_open_clip_configuration_is_whole_or_refused() {
+    for (change, expected) in [
+        ("", "open_clip_config.json is missing"),
+        ("/model_cfg", "model_cfg is \"text\", not an object"),
+        ("/model_cfg/vision_cfg", "`model_cfg.vision_cfg` is missing"),
+    ] {
+        let (_keep, path) = open_clip("open_clip_visual", |json| {
+            if let Some(value) = json.pointer_mut(change).filter(|_| !change.is_empty()) {
+                *value = "text".into();
+            }
+        });
+        if change.is_empty() {
+            fs::remove_file(path.join("open_clip_config.json")).unwrap();
+        }
+        refused(&path, expected);
+    }
+    for (key, value, expected) in [
+        ("norm_kwargs", serde_json::json!({"eps": "small"}), "`eps` is \"small\""),
+        ("norm_kwargs", serde_json::json!({"bias": false}), "norm_kwargs.bias"),
+        ("act_kwargs", serde_json::json!({"approximate": "none", "inplace": true}), "`act_kwargs` is"),
+        ("scaled_cosine_attn", true.into(), "scaled_cosine_attn"),
+        ("attentional_pool", true.into(), "attentional_pool"),
+        ("pool_type", "none".into(), "pool_type `none` can't be run"),
+        ("rope", true.into(), "a key that is not known here"),
+        ("layers", 9.into(), "`layers` is 9"),
+    ] {
+        let (_keep, path) = open_clip("open_clip_visual", |json| json["model_cfg"]["vision_cfg"][key] = value);
+        refused(&path, expected);
+    }
+}
+
+#[test]
+fn keys_that_nobody_reads_are_refused_unless_they_are_about_the_model() {
+    for (model, key, at) in [
+        ("hf_vit", "rope_theta", ""),
+        ("hf_clip_full", "window_size", "/vision_config"),
+        ("torchvision", "epsilon", ""),
+    ] {
+        let (_keep, path) = changed(model, |_| {}, |json| json.pointer_mut(at).unwrap()[key] = 1e4.into());
+        refused(&path, &format!("{key}` is 10000.0, a key that is not known here"));
+        let about = |json: &mut serde_json::Value| {
+            json["_commit_hash"] = "0123".into();
+            json["license"] = "mit".into();
+            json[key] = serde_json::Value::Null;
+        };
+        let (_keep, path) = changed(model, |_| {}, about);
+        Checkpoint::open(path.to_str().unwrap()).unwrap();
+    }
+}

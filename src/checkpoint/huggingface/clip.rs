@@ -76,6 +76,10 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let (own, config) = (own(names), vision(names));
     let siglip = is_siglip(names);
     let model_type = names.text_field("model_type");
+    if model_type.is_some_and(|kind| kind.starts_with("siglip2")) {
+        let reason = "NaFlex models (model_type `siglip2`), whose images have any shape, can't be run";
+        return Err(names.config_error(format!("{reason}; SigLIP 2 at a fixed size (model_type `siglip`) can")));
+    }
     if let Some(kind) = model_type.filter(|kind| !TYPES.contains(kind)) {
         return Err(names.config_error(format!("model_type `{kind}` is not supported ({} are)", TYPES.join(", "))));
     }
