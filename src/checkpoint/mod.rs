@@ -203,6 +203,29 @@ impl Checkpoint {
         Checkpoint::from_tensors(name, Tensors::from_static(name, weights)?, Some(config), None, size)
     }
 
+    /// Opens a model that is in memory: a `.safetensors` or `.npz` file's bytes, and the texts of its `config.json` (or
+    /// `open_clip_config.json`) and `preprocessor_config.json`, where it has them. `name` is what messages call it.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_bytes(
+        name: &str,
+        weights: Vec<u8>,
+        config: Option<&str>,
+        preprocessor: Option<&str>,
+    ) -> Result<Checkpoint> {
+        let json = |file: &str, text: &str| {
+            let file = format!("{name} ({file})");
+            let value = json::parse(text.as_bytes()).map_err(|reason| Error::config(&file, reason))?;
+            if value.is_object() { Ok(value) } else { Err(Error::config(file, "it holds no object ({…})")) }
+        };
+        let config = config.map(|text| json("config.json", text)).transpose()?;
+        let file = "preprocessor_config.json";
+        let preprocessor = preprocessor.map(|text| json(file, text).map(|json| (format!("{name} ({file})"), json)));
+        let tensors = Tensors::from_bytes(name, weights)?;
+        Checkpoint::from_tensors(name, tensors, config, preprocessor.transpose()?, Size::Own)
+    }
+
     fn random(name: &str, spec: &str, image_size: Option<(usize, usize)>) -> Result<Checkpoint> {
         let (mut config, seed) = random::parse(spec)?;
         config.img_size = image_size.unwrap_or(config.img_size);

@@ -15,7 +15,6 @@ use crate::error::{Error, Result};
 /// Where an archive is read from.
 pub enum Source {
     File(PathBuf),
-    #[cfg(test)]
     Bytes(Arc<[u8]>),
 }
 
@@ -23,7 +22,6 @@ impl Source {
     fn open(&self) -> std::io::Result<Box<dyn ReadSeek>> {
         Ok(match self {
             Source::File(path) => Box::new(File::open(path)?),
-            #[cfg(test)]
             Source::Bytes(bytes) => Box::new(std::io::Cursor::new(Arc::clone(bytes))),
         })
     }

@@ -54,6 +54,19 @@ impl Tensors {
         super::npz::open(&path.display().to_string(), &Source::File(path.to_path_buf()))
     }
 
+    /// Reads a file that is in memory: safetensors, or an `.npz` archive, told by its content. `name` is what messages call it.
+    ///
+    /// # Errors
+    /// As [`Tensors::open`].
+    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Tensors> {
+        if foreign::format(&bytes) == Some(foreign::NPZ) {
+            return super::npz::open(name, &Source::Bytes(bytes.into()));
+        }
+        let mut tensors = Tensors::empty(name.to_owned());
+        tensors.add(Path::new(name), Box::new(Cursor::new(bytes)))?;
+        Ok(tensors)
+    }
+
     /// Opens files that together are one model; no tensor may be in two of them.
     pub fn open_all(name: String, paths: &[PathBuf]) -> Result<Tensors> {
         let mut tensors = Tensors::empty(name);

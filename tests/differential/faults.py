@@ -54,7 +54,6 @@ FAULTS = [
     Fault("a trunk's own classifier gives logits instead of the embedding", "src/checkpoint/open_clip/trunk.rs", "    (cfg.head, cfg.num_classes) = (Head::None, 0);", "    if cfg.projection.take_if(|_| cfg.projection_bias && cfg.pre_logits.is_none()).is_none() {\n        (cfg.head, cfg.num_classes) = (Head::None, 0);\n    }", "open-clip", 600),
     Fault("timm_pool is made with the trunk instead of set afterwards", "src/checkpoint/open_clip/trunk.rs", "if matches!(proj(names, vision)?, Proj::Classifier | Proj::None) {", "if vision.get(\"timm_pool\").is_some_and(|pool| pool != \"\") {", "open-clip", 600),
     # transformers.
-    Fault("GIT's tower lacks its last norm", "src/checkpoint/huggingface/clip.rs", "            cfg.final_norm = true;\n", "", "huggingface", 2000),
     Fault("a table of an oblong grid is resampled from that grid", "src/checkpoint/positions.rs", "            Some(square) => Ok(Some(square)),", "            Some(_) => Ok(Some(own_grid)),", "huggingface", 2000),
     Fault("a tensor of another size is refused", "src/checkpoint/positions.rs", "Positions { square: true, dynamic: true, ..Positions::on_request(rule) }", "Positions { square: true, dynamic: false, ..Positions::on_request(rule) }", "huggingface", 300),
     Fault("layer_norm_eps is not read", "src/checkpoint/huggingface/mod.rs", 'names.number_field("layer_norm_eps")?.map_or(default_eps, |eps| eps as f32);', "default_eps;", "huggingface", 100),

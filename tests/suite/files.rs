@@ -193,3 +193,24 @@ fn json_is_read_as_python_reads_it() {
     fs::write(path.join("config.json"), "[]").unwrap();
     refused(&path, "config.json: it holds no object");
 }
+
+#[test]
+fn a_model_in_memory_is_the_one_in_its_folder() {
+    for (model, weights) in [("hf_clip_vision", "model.safetensors"), ("jax_vit_compressed", "vit.npz")] {
+        let folder = goldens().join("models").join(model);
+        let text = |file: &str| fs::read_to_string(folder.join(file)).ok();
+        let (config, preprocessor) = (text("config.json"), text("preprocessor_config.json"));
+        let bytes = fs::read(folder.join(weights)).unwrap();
+        let got = Checkpoint::from_bytes("memory", bytes.clone(), config.as_deref(), preprocessor.as_deref()).unwrap();
+        let want = Checkpoint::open(folder.join(weights).to_str().unwrap()).unwrap();
+        assert_eq!(
+            (&got.config, &got.transform, &got.labels),
+            (&want.config, &want.transform, &want.labels),
+            "{model}"
+        );
+        let error = Checkpoint::from_bytes("memory", bytes[..100].to_vec(), config.as_deref(), None).unwrap_err();
+        assert!(error.to_string().starts_with("memory: "), "{error}");
+        let error = Checkpoint::from_bytes("memory", bytes, Some("[]"), None).unwrap_err().to_string();
+        assert_eq!(error, "memory (config.json): it holds no object ({…})");
+    }
+}

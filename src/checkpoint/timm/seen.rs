@@ -22,8 +22,10 @@ pub fn arguments(names: &Names, args: &Value) -> Result<Arguments> {
     seen.qk_norm = any(&[".q_norm.weight", ".k_norm.weight"]);
     seen.scale_attn_norm = any(&[".attn.norm.weight"]);
     seen.scale_mlp_norm = any(&[".mlp.norm.weight"]);
-    seen.proj_bias =
-        any(&[".attn.proj.bias", ".attn_out_proj.bias", ".mlp_out_proj.bias", ".mlp.fc2.bias", ".mlp.w3.bias"]);
+    // Attention pooling ends in an MLP with biases of its own.
+    let blocks = names.under("blocks.");
+    let biases = [".attn.proj.bias", ".attn_out_proj.bias", ".mlp_out_proj.bias", ".mlp.fc2.bias", ".mlp.w3.bias"];
+    seen.proj_bias = biases.iter().any(|ending| blocks.any(ending));
     seen.init_values = any(&[".gamma", ".gamma_1", ".gamma_2"]).then_some(1.0);
     seen.pre_norm = names.has("norm_pre.weight");
     let rms = !any(&[".norm1.bias", ".in_norm.bias", ".norm.bias", "fc_norm.bias"]);

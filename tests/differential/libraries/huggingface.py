@@ -204,6 +204,8 @@ def asked(name: str, o: dict) -> tuple:
     """How another image size is asked for: of the library, and of vit-gpu. DINOv2 follows its input without being asked."""
     if name.startswith("TimmWrapper"):
         raise Invalid("timm's models are resampled by timm's own rule: see the timm libraries")
+    if o["input_size"] == pair(o["image_size"]) and not name.startswith("Dinov2"):
+        raise Invalid("no other size: vit-gpu takes that for nothing asked, the library resamples an oblong table")
     size = ["--image-size", "x".join(map(str, o["input_size"]))]
     if name.startswith("Dinov2"):
         return {}, size if o["asked"] else []
