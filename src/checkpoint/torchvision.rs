@@ -34,7 +34,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     cfg.patch_size = (patch_h, patch_w);
     cfg.qkv_bias = names.has("encoder.layers.encoder_layer_0.self_attention.in_proj_bias");
     cfg.mlp_hidden = names.expect(&layer_name(names, 0, "mlp.fc1.weight"), 2, FAMILY.name)?[0];
-    cfg.pre_logits = names.shape("heads.pre_logits.weight").and_then(|shape| shape.get(0).copied());
+    cfg.pre_logits = names.shape("heads.pre_logits.weight").and_then(|shape| shape.first().copied());
     cfg.num_classes = names.axis("heads.head.weight", 0);
     if cfg.num_classes == 0 {
         cfg.head = Head::None;

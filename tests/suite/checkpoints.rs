@@ -251,3 +251,45 @@ fn keys_that_nobody_reads_are_refused_unless_they_are_about_the_model() {
         Checkpoint::open(path.to_str().unwrap()).unwrap();
     }
 }
+
+#[test]
+fn what_all_names_begin_with_is_left_off() {
+    let wrappers = [
+        "module.",
+        "_orig_mod.",
+        "backbone.",
+        "net.",
+        "encoder.",
+        "ema.",
+        "teacher.backbone.",
+        "base_model.model.",
+        "timm_model.",
+    ];
+    for model in
+        ["timm_plain", "hf_vit", "hf_clip_vision", "hf_dinov2", "torchvision", "meta_dinov2", "luc_1_5", "zup_fused"]
+    {
+        let folder = goldens().join("models").join(model);
+        let whole = Checkpoint::open(folder.to_str().unwrap()).unwrap();
+        for wrapper in wrappers {
+            let wrap = |map: &mut TensorMap| {
+                *map = std::mem::take(map)
+                    .into_iter()
+                    .map(|(name, tensor)| (format!("{wrapper}{name}"), tensor))
+                    .collect();
+            };
+            let (_keep, path) = changed(model, wrap, |_| {});
+            let got =
+                Checkpoint::open(path.to_str().unwrap()).unwrap_or_else(|error| panic!("{model} {wrapper}: {error}"));
+            assert_eq!((&got.config, got.family), (&whole.config, whole.family), "{model} {wrapper}");
+            // Of two wrappers neither is shared.
+            let two = |map: &mut TensorMap| {
+                wrap(map);
+                let name = map.keys().next().unwrap().clone();
+                let tensor = map.remove(&name).unwrap();
+                map.insert(name.replacen(wrapper, "other.", 1), tensor);
+            };
+            let (_keep, path) = changed(model, two, |_| {});
+            assert!(Checkpoint::open(path.to_str().unwrap()).is_err(), "{model} {wrapper} and another");
+        }
+    }
+}

@@ -82,7 +82,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     };
     cfg.num_classes = names.axis("classifier.weight", 0).max(names.axis("cls_classifier.weight", 0));
     if cfg.head == Head::None {
-        cfg.pre_logits = own.shape("pooler.dense.weight").and_then(|shape| shape.get(0).copied());
+        cfg.pre_logits = own.shape("pooler.dense.weight").and_then(|shape| shape.first().copied());
         names.agree("pooler_output_size", &own, "pooler.dense.weight", 0)?;
         cfg.pre_logits_act = names.act_field("pooler_act")?.unwrap_or(Activation::Tanh);
     }
