@@ -27,6 +27,9 @@ impl Source {
     }
 }
 
+/// The most bytes that one deflated byte can become: 258 of them take two bits at least.
+const DEFLATE: u64 = 1032;
+
 type Archive = Arc<Mutex<ZipArchive<Box<dyn ReadSeek>>>>;
 
 /// Opens an archive. No array is read: stored arrays are read from it when they are asked for, those that are deflated or in
@@ -35,7 +38,9 @@ pub fn open(name: &str, source: &Source) -> Result<Tensors> {
     let path = Path::new(name);
     let fail = |reason: String| Error::model(name, reason);
     let open = || source.open().map_err(Error::io(path));
-    let archive = ZipArchive::new(open()?).map_err(|error| fail(format!("not a readable .npz: {error}")))?;
+    let mut reader = open()?;
+    let file_len = reader.seek(SeekFrom::End(0)).map_err(Error::io(path))?;
+    let archive = ZipArchive::new(reader).map_err(|error| fail(format!("not a readable .npz: {error}")))?;
     let archive: Archive = Arc::new(Mutex::new(archive));
     let mut locked = archive.lock().unwrap_or_else(PoisonError::into_inner);
     let mut stored = Vec::new();
@@ -53,6 +58,16 @@ pub fn open(name: &str, source: &Source) -> Result<Tensors> {
         if header.len as u64 + header.values as u64 != size {
             let found = size.saturating_sub(header.len as u64);
             return Err(named(format!("{} bytes expected, {found} found", header.values)));
+        }
+        // What the archive says of sizes is not believed where its own length contradicts it: memory is taken by them.
+        let packed = entry.compressed_size();
+        let whole = entry.data_start().and_then(|start| start.checked_add(packed)).is_some_and(|end| end <= file_len);
+        let most = match entry.compression() {
+            zip::CompressionMethod::Stored => packed,
+            _ => packed.saturating_mul(DEFLATE),
+        };
+        if !whole || size > most {
+            return Err(named(format!("it is said to have {size} bytes, more than the file can hold")));
         }
         let info = |first: usize| TensorInfo {
             dtype: header.dtype,

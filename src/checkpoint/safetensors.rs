@@ -210,7 +210,7 @@ impl Tensors {
         };
         let shard = &self.shards[*shard];
         let len: usize = info.shape.iter().product();
-        if first + out.len() > len {
+        if first.checked_add(out.len()).is_none_or(|end| end > len) {
             return Err(Error::model(&self.name, format!("tensor `{name}` has {len} values, more were asked for")));
         }
         let Some(size) = size(info.dtype) else { return Err(self.unread(name, info.dtype)) };

@@ -109,21 +109,26 @@ pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// ImageNet's channel standard deviations.
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
+/// The most pixels that an image is resized or padded to.
+const MOST_PIXELS: usize = 1 << 28;
+
 impl Transform {
     /// Resizes and crops.
     ///
     /// # Errors
-    /// [`Error::Image`] if the image's aspect leaves a side of 0, or asks for more pixels than an image may have.
+    /// [`Error::Image`] if the image's aspect leaves a side of 0, or asks for more pixels than an image may have, or if the
+    /// crop does.
     pub fn apply(&self, image: &Image) -> Result<Pixels> {
+        self.check_size().map_err(|reason| Error::image("image", reason))?;
         let (h, w) = (image.height(), image.width());
         let (to_h, to_w) = match self.resize {
             Resize::None => (h, w),
             Resize::Exact(h, w) => (h, w),
             Resize::Shortest(n) => {
                 if h < w {
-                    (n, n * w / h)
+                    (n, n.saturating_mul(w) / h)
                 } else {
-                    (n * h / w, n)
+                    (n.saturating_mul(h) / w, n)
                 }
             }
             Resize::KeepRatio(target_h, target_w, longest) => {
@@ -137,7 +142,7 @@ impl Transform {
             }
         };
         // A strip of 1 by 60,000 pixels would be resized to millions of columns of which the crop keeps a few.
-        if to_h == 0 || to_w == 0 || to_h.saturating_mul(to_w) > 1 << 28 {
+        if to_h == 0 || to_w == 0 || to_h.saturating_mul(to_w) > MOST_PIXELS {
             return Err(Error::image(
                 "image",
                 format!("its sides, {w}x{h}, are too unequal to resize to {to_w}x{to_h}"),
@@ -178,8 +183,20 @@ impl Transform {
         Transform { resize, crop: Some(Crop { size, ..crop }), ..self }
     }
 
-    /// Refuses a normalisation that makes infinities or NaNs of pixels, such as a standard deviation of 0.
+    /// Refuses a result of no pixels, or of more than an image may have.
+    fn check_size(&self) -> Result<(), String> {
+        match self.output_size() {
+            Some((h, w)) if !(1..=MOST_PIXELS).contains(&h.saturating_mul(w)) => {
+                Err(format!("preprocessing gives images of {h}x{w}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a size that no image has, and a normalisation that makes infinities or NaNs of pixels, such as a standard
+    /// deviation of 0.
     pub(crate) fn check(&self) -> Result<(), String> {
+        self.check_size()?;
         if self.table().iter().all(|value| value.is_finite()) {
             return Ok(());
         }

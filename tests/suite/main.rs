@@ -10,6 +10,7 @@ mod drawn;
 mod families;
 mod files;
 mod finite;
+mod fuzzed;
 mod images;
 mod int8;
 mod layers;
