@@ -152,11 +152,8 @@ impl Files {
         if !path.is_file() {
             return Ok(None);
         }
-        let (json, path) = (json::read(&path)?, path.display().to_string());
-        if json.is_object() {
-            return Ok(Some((path, json)));
-        }
-        Err(Error::config(path, "it holds no object ({…})"))
+        let (json, file) = (json::read(&path)?, path.display().to_string());
+        Ok(Some((file.clone(), json::object(&file, json)?)))
     }
 
     /// `config.json`, or open_clip's where that is beside it for the weights or alone; open_clip's fields come first.

@@ -20,6 +20,11 @@ pub fn read(path: &Path) -> Result<Value> {
     parse(&bytes).map_err(|reason| Error::config(path.display().to_string(), reason))
 }
 
+/// The value, if it is an object, as every configuration must be.
+pub fn object(file: &str, json: Value) -> Result<Value> {
+    if json.is_object() { Ok(json) } else { Err(Error::config(file, "it holds no object ({…})")) }
+}
+
 /// Reads text in UTF-8, with or without a byte order mark.
 ///
 /// `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON does not have, become texts of these names: harmless where

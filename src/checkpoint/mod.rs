@@ -91,11 +91,11 @@ pub struct Checkpoint {
     pub name: String,
     /// Whose layout it is: `timm`, `huggingface-vit`, `torchvision`, …, or `random`.
     pub family: &'static str,
-    /// The model.
+    /// Sizes and options of the model.
     pub config: VitConfig,
-    /// Its preprocessing.
+    /// How an image becomes the model's input.
     pub transform: Transform,
-    /// Its classes.
+    /// Names of the classes, and which scores are shown for them.
     pub labels: Labels,
     /// Tensors of the file that the family ignores.
     pub ignored: Vec<String>,
@@ -111,11 +111,11 @@ pub struct Checkpoint {
 /// The size a model is to run at.
 #[derive(Clone, Copy)]
 enum Size {
-    /// Its own.
+    /// The size that the files say.
     Own,
-    /// This one: it is made so when it is loaded.
+    /// A size that the user asks for: positions are resampled by the rule for loading.
     Asked((usize, usize)),
-    /// That of tensors that its library would run.
+    /// The size of a tensor that is to be run: positions are resampled by the rule for running.
     Followed((usize, usize)),
 }
 
@@ -216,8 +216,7 @@ impl Checkpoint {
     ) -> Result<Checkpoint> {
         let json = |file: &str, text: &str| {
             let file = format!("{name} ({file})");
-            let value = json::parse(text.as_bytes()).map_err(|reason| Error::config(&file, reason))?;
-            if value.is_object() { Ok(value) } else { Err(Error::config(file, "it holds no object ({…})")) }
+            json::object(&file, json::parse(text.as_bytes()).map_err(|reason| Error::config(&file, reason))?)
         };
         let config = config.map(|text| json("config.json", text)).transpose()?;
         let file = "preprocessor_config.json";
@@ -254,16 +253,17 @@ impl Checkpoint {
         size: Size,
     ) -> Result<Checkpoint> {
         let image_size = size.wanted();
-        let candidates = Names::candidates(&tensors, config);
         let family_of = |names: &Names| FAMILIES.iter().find(|family| (family.detect)(names));
-        let Some((names, family)) = candidates.iter().find_map(|names| Some((names, family_of(names)?))) else {
-            let names = &candidates[0];
-            let some: Vec<_> = names.iter().take(3).collect();
+        let found =
+            Names::candidates(&tensors, config).find_map(|names| family_of(&names).map(|family| (names, family)));
+        let Some((names, family)) = found else {
+            let some: Vec<_> = tensors.shapes().map(|(name, _)| name).take(3).collect();
             let known: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
             let reason =
                 format!("its tensor names ({}, …) are of no known layout ({})", some.join(", "), known.join(", "));
             return Err(Error::model(&tensors.name, reason));
         };
+        let names = &names;
         if let Some(reason) = teaching::contradicts(names, family) {
             return Err(names.config_error(reason));
         }

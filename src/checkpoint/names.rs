@@ -24,11 +24,11 @@ pub struct Names {
 impl Names {
     /// The names as they are, and then without what all of them begin with (`module.`, `timm_model.`, `teacher.backbone.`),
     /// a part up to a dot at a time: wrappers that training code and libraries put around a model.
-    pub fn candidates(tensors: &Tensors, config: Option<serde_json::Value>) -> Vec<Names> {
+    pub fn candidates(tensors: &Tensors, config: Option<serde_json::Value>) -> impl Iterator<Item = Names> {
         let first = tensors.shapes().map(|(name, _)| name).next().unwrap_or_default();
-        let shared = |end: usize| tensors.shapes().all(|(name, _)| name.starts_with(&first[..end]));
-        let ends = first.match_indices('.').map(|(at, _)| at + 1).take_while(|&end| shared(end));
-        std::iter::once(0).chain(ends).map(|end| Names::without(tensors, &first[..end], config.clone())).collect()
+        let shared = move |end: usize| tensors.shapes().all(|(name, _)| name.starts_with(&first[..end]));
+        let ends = first.match_indices('.').map(|(at, _)| at + 1).take_while(move |&end| shared(end));
+        std::iter::once(0).chain(ends).map(move |end| Names::without(tensors, &first[..end], config.clone()))
     }
 
     /// The names without a wrapper that all of them have.
@@ -163,6 +163,11 @@ impl Names {
     /// A text field of `config.json`.
     pub fn text_field(&self, name: &str) -> Option<&str> {
         self.field(name).and_then(serde_json::Value::as_str)
+    }
+
+    /// The class that transformers' configurations name first in `architectures`; empty where there is none.
+    pub fn class(&self) -> &str {
+        self.field("architectures").and_then(|all| all.get(0)?.as_str()).unwrap_or_default()
     }
 
     /// A switch of `config.json`.

@@ -318,8 +318,8 @@ impl VitConfig {
             ("patch_size", self.patch_size.0.max(self.patch_size.1), 1 << 14),
             ("pre_logits", self.pre_logits.unwrap_or(1), wide),
             ("projection", self.projection.unwrap_or(1), wide),
-            ("reg_tokens", self.reg_tokens + 1, 1 << 12),
-            ("num_classes", self.num_classes + usize::from(self.head == Head::None), 1 << 24),
+            ("reg_tokens", self.reg_tokens.saturating_add(1), 1 << 12),
+            ("num_classes", self.num_classes.saturating_add(usize::from(self.head == Head::None)), 1 << 24),
         ] {
             if value == 0 || value > most {
                 return fail(format!("{name} is {value}"));

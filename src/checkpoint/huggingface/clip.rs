@@ -129,8 +129,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
         (true, false) if own.has("head.probe") => (Pooling::Attention(0), false),
         (true, _) => (Pooling::Tokens(PoolKind::Mean(0)), false),
     };
-    let architecture = names.field("architectures").and_then(|all| all.get(0)?.as_str());
-    let projects = matches!(architecture, Some("CLIPModel" | "CLIPVisionModelWithProjection"));
+    let projects = matches!(names.class(), "CLIPModel" | "CLIPVisionModelWithProjection");
     if projects || names.has("visual_projection.weight") {
         cfg.projection = Some(names.expect("visual_projection.weight", 2, FAMILY.name)?[0]);
         // A whole model's is at the root, a tower's by itself in its own configuration.

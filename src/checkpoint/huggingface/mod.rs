@@ -57,21 +57,16 @@ fn agree(config: &Names, own: &Names, conv: &str) -> Result<()> {
     config.agree_pair("patch_size", own, conv, [2, 3])
 }
 
-/// The class that the configuration names.
-fn class(names: &Names) -> &str {
-    names.field("architectures").and_then(|all| all.get(0)?.as_str()).unwrap_or_default()
-}
-
 /// Whether the class is a classifier of no labels: the library then leaves out the last layer alone.
 fn has_no_labels(names: &Names) -> bool {
     let none = names.field("id2label").is_some_and(|labels| labels.as_object().is_some_and(serde_json::Map::is_empty))
         || names.field("num_labels").is_some_and(|labels| labels.as_u64() == Some(0));
-    none && class(names).contains("ForImageClassification")
+    none && names.class().contains("ForImageClassification")
 }
 
 /// Refuses a class that ends in a head whose weights are not there, which the library would fill with random ones.
 fn has_heads(names: &Names, family: &'static str) -> Result<()> {
-    let class = class(names);
+    let class = names.class();
     let heads: &[&str] = match class {
         _ if has_no_labels(names) => &[],
         _ if class.ends_with("ForImageClassification") => &["classifier.weight"],

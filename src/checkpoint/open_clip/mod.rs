@@ -72,7 +72,6 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let conv = own.expect("conv1.weight", 4, FAMILY.name)?;
     let embed_dim = conv[0];
     let vision = vision_cfg(names);
-    let given = |name: &str| vision.and_then(|vision| vision.get(name)).filter(|value| !value.is_null());
     let config = names.configured(vision.cloned());
     config.agree("width", &own, "conv1.weight", 0)?;
     config.agree_pair("patch_size", &own, "conv1.weight", [2, 3])?;
@@ -99,7 +98,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     }
     (cfg.head, cfg.num_classes) = (Head::None, 0);
     (cfg.final_norm, cfg.fc_norm) = (false, own.has("ln_post.weight"));
-    cfg.pool = match given("pool_type").and_then(Value::as_str).unwrap_or("tok") {
+    cfg.pool = match config.text_field("pool_type").unwrap_or("tok") {
         "tok" => Pooling::CLASS,
         "avg" => Pooling::Tokens(PoolKind::Mean(1)),
         other => return Err(names.config_error(format!("pool_type `{other}` can't be run"))),

@@ -64,9 +64,9 @@ fn own(names: &Names) -> Result<Names> {
         args["img_size"] = vision.get("image_size").cloned().unwrap_or_else(|| 224.into());
         // What the trunk is made with; a projection of its own comes with the trunk's own pooling, changed afterwards.
         if matches!(proj(names, vision)?, Proj::Classifier | Proj::None) {
-            let Some(_) = pool(names, vision)? else {
+            if pool(names, vision)?.is_none() {
                 return Err(names.config_error("`timm_pool` is empty: without pooling there is no embedding"));
-            };
+            }
             args["global_pool"] = vision.get("timm_pool").cloned().unwrap_or_else(|| "avg".into());
         }
         config["model_args"] = args;

@@ -67,7 +67,7 @@ pub fn configure(names: &Names) -> Result<VitConfig> {
         }
     }
     // transformers' wrapper makes the bare model without classes, whatever the configuration says of them.
-    let bare = names.field("architectures").and_then(|all| all.get(0)?.as_str()) == Some("TimmWrapperModel");
+    let bare = names.class() == "TimmWrapperModel";
     if names.axis("head.weight", 0) == 0 && (bare || given.source("num_classes").is_none()) {
         (cfg.head, cfg.num_classes) = (Head::None, 0);
     }

@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::{FAMILY, recipe};
 use crate::checkpoint::names::{Names, pair, size, standard_heads};
 use crate::error::Result;
+use crate::model::Block;
 use crate::model::constructor::{Arguments, GlobalPool, MlpLayer, NormLayer};
-use crate::model::{Block, arch};
 
 pub fn arguments(names: &Names, args: &Value) -> Result<Arguments> {
     let given = |name: &str| args.get(name).filter(|value| !value.is_null());
@@ -133,10 +133,10 @@ fn heads(names: &Names, args: &Value, embed_dim: usize) -> Result<usize> {
         return Ok(heads);
     }
     match names.text_field("architecture") {
-        Some(name) if arch::arguments(name).is_none() => {
+        Some(name) => {
             let reason = format!("architecture `{name}` is not known here, and model_args has no num_heads");
             Err(names.config_error(reason))
         }
-        _ => standard_heads(embed_dim).ok_or_else(|| names.no_heads(embed_dim)),
+        None => standard_heads(embed_dim).ok_or_else(|| names.no_heads(embed_dim)),
     }
 }
