@@ -41,11 +41,10 @@ impl Files {
             Some(file) => self.named(file)?,
             None => self.found()?,
         };
-        let adapted = |name: &&str| ADAPTED.iter().any(|part| name.contains(part));
-        if let Some(name) = tensors.shapes().map(|(name, _)| name).find(adapted) {
-            return Err(Error::model(&tensors.name, self.adapter(&format!("tensor `{name}` is part of one"))?));
+        match adapted(&tensors) {
+            Some(sign) => Err(Error::model(&tensors.name, self.adapter(&sign)?)),
+            None => Ok(tensors),
         }
-        Ok(tensors)
     }
 
     fn named(&self, file: &Path) -> Result<Tensors> {
@@ -137,14 +136,7 @@ impl Files {
 
     /// What to do with an adapter, where `sign` shows that the weights are one.
     fn adapter(&self, sign: &str) -> Result<String> {
-        let config = self.json(ADAPTER)?.map(|(_, json)| json).unwrap_or_default();
-        let text = |key: &str| config.get(key).and_then(Value::as_str);
-        let kind = text("peft_type").unwrap_or("LoRA");
-        let base = text("base_model_name_or_path").map_or("a model".to_owned(), |base| format!("`{base}`"));
-        Ok(format!(
-            "this is a {kind} adapter (PEFT) for {base}, not a whole model ({sign}): merge the two in Python, with \
-             PeftModel.from_pretrained(base, folder).merge_and_unload().save_pretrained(new_folder)"
-        ))
+        Ok(adapter(&self.json(ADAPTER)?.map(|(_, json)| json).unwrap_or_default(), sign))
     }
 
     fn json(&self, name: &str) -> Result<Option<(String, Value)>> {
@@ -180,6 +172,24 @@ impl Files {
             None => self.json("preprocessor_config.json"),
         }
     }
+}
+
+/// A sign that tensors are those of an adapter, which is not a whole model.
+pub fn adapted(tensors: &Tensors) -> Option<String> {
+    let is_adapted = |name: &&str| ADAPTED.iter().any(|part| name.contains(part));
+    let name = tensors.shapes().map(|(name, _)| name).find(is_adapted)?;
+    Some(format!("tensor `{name}` is part of one"))
+}
+
+/// What to do with an adapter, from its `adapter_config.json` (null where there is none).
+pub fn adapter(config: &Value, sign: &str) -> String {
+    let text = |key: &str| config.get(key).and_then(Value::as_str);
+    let kind = text("peft_type").unwrap_or("LoRA");
+    let base = text("base_model_name_or_path").map_or("a model".to_owned(), |base| format!("`{base}`"));
+    format!(
+        "this is a {kind} adapter (PEFT) for {base}, not a whole model ({sign}): merge the two in Python, with \
+         PeftModel.from_pretrained(base, folder).merge_and_unload().save_pretrained(new_folder)"
+    )
 }
 
 /// One of the files that a model is split into without an index: `stem-00002-of-00003.safetensors`.

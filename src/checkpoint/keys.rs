@@ -159,6 +159,22 @@ const ABOUT: [&str; 24] = [
     "training",
 ];
 
+/// Keys that are read as text wherever they stand. Another value would count as none and leave the choice to a default.
+const TEXTS: [&str; 12] = [
+    "model_type",
+    "family",
+    "architecture",
+    "timm_model_name",
+    "global_pool",
+    "pool_type",
+    "variant",
+    "version",
+    "transformers_version",
+    "image_processor_type",
+    "feature_extractor_type",
+    "converted_from",
+];
+
 /// Keys that say which of transformers' other kinds of model it is: harmless while they are off.
 const OFF: [&str; 3] = ["is_decoder", "is_encoder_decoder", "add_cross_attention"];
 
@@ -204,20 +220,36 @@ impl Names {
             );
         };
         for (key, value) in object {
+            if TEXTS.contains(&key.as_str()) && !(value.is_string() || value.is_null()) {
+                return Err(self.config_error(format!("`{}` is {}, not a text", full(path, key), shown(value))));
+            }
+            let texts = |value: &Value| value.as_array().is_some_and(|all| all.iter().all(Value::is_string));
+            if key == "architectures" && !(texts(value) || value.is_null()) {
+                return Err(self.config_error(format!("`{}` is {}, no list of texts", full(path, key), shown(value))));
+            }
             let among = |list: &[&str]| list.contains(&key.as_str());
             let known = key.starts_with('_') || among(&ABOUT) || lists.iter().any(|list| among(list));
             let off = OFF.contains(&key.as_str()) && value == &Value::Bool(false);
             if known || off || is_empty(value) {
                 continue;
             }
-            let dot = if path.is_empty() { "" } else { "." };
-            let shown: String = value.to_string().chars().take(60).collect();
+            let (key, shown) = (full(path, key), shown(value));
             return Err(self.config_error(format!(
-                "`{path}{dot}{key}` is {shown}, a key that is not known here: it may change the numbers; remove it if it does not"
+                "`{key}` is {shown}, a key that is not known here: it may change the numbers; remove it if it does not"
             )));
         }
         Ok(())
     }
+}
+
+/// A key with the path of the object it stands in.
+fn full(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// The beginning of a value, for a message.
+fn shown(value: &Value) -> String {
+    value.to_string().chars().take(60).collect()
 }
 
 /// Whether a value states nothing.

@@ -222,6 +222,9 @@ impl Checkpoint {
         let file = "preprocessor_config.json";
         let preprocessor = preprocessor.map(|text| json(file, text).map(|json| (format!("{name} ({file})"), json)));
         let tensors = Tensors::from_bytes(name, weights)?;
+        if let Some(sign) = files::adapted(&tensors) {
+            return Err(Error::model(name, files::adapter(&Value::Null, &sign)));
+        }
         Checkpoint::from_tensors(name, tensors, config, preprocessor.transpose()?, Size::Own)
     }
 
@@ -313,7 +316,7 @@ impl Checkpoint {
             None if !colour => transforms::big_vision(cfg.img_size),
             None => (family.transform)(names, &cfg)?,
         };
-        transform.check().map_err(|reason| Error::model(&file, reason))?;
+        let transform = transform.checked().map_err(|reason| Error::model(&file, reason))?;
         if let Some((h, w)) = transform.output_size().filter(|size| *size != cfg.img_size) {
             let (mh, mw) = cfg.img_size;
             let reason = format!(
@@ -354,7 +357,7 @@ impl Checkpoint {
             if let Some((file, json)) = files.preprocessor()? {
                 let version = config.as_ref().and_then(|config| config.get("transformers_version")?.as_str());
                 return huggingface::processor(&json, version, image_size)
-                    .and_then(|transform| transform.check().map(|()| transform))
+                    .and_then(Transform::checked)
                     .map_err(|reason| Error::config(file, reason));
             }
             if let Some(config) = config {
@@ -363,7 +366,7 @@ impl Checkpoint {
                 if let Some(size) = size.filter(|_| config.get("architecture").is_some()) {
                     let file = files.folder.join("config.json").display().to_string();
                     return transforms::timm(pretrained, size)
-                        .and_then(|transform| transform.check().map(|()| transform))
+                        .and_then(Transform::checked)
                         .map_err(|reason| Error::config(file, reason));
                 }
             }

@@ -193,12 +193,12 @@ impl Transform {
         }
     }
 
-    /// Refuses a size that no image has, and a normalisation that makes infinities or NaNs of pixels, such as a standard
-    /// deviation of 0.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    /// The same, unless it gives a size that no image has, or its normalisation makes infinities or NaNs of pixels, as a
+    /// standard deviation of 0 does.
+    pub(crate) fn checked(self) -> Result<Transform, String> {
         self.check_size()?;
         if self.table().iter().all(|value| value.is_finite()) {
-            return Ok(());
+            return Ok(self);
         }
         let Transform { mean, std, arithmetic, .. } = self;
         Err(format!("preprocessing makes pixels that are not finite: mean {mean:?}, std {std:?}, {arithmetic:?}"))
@@ -302,9 +302,9 @@ mod tests {
             arithmetic: Arithmetic::Torchvision,
         };
         assert!(transform.apply(&strip).unwrap_err().is_input());
-        assert!(transform.check().is_ok());
-        assert!(Transform { std: [0.5, 0.0, 0.5], ..transform.clone() }.check().unwrap_err().contains("not finite"));
-        assert!(Transform { mean: [f32::NAN; 3], ..transform.clone() }.check().is_err());
+        assert!(transform.clone().checked().is_ok());
+        assert!(Transform { std: [0.5, 0.0, 0.5], ..transform.clone() }.checked().unwrap_err().contains("not finite"));
+        assert!(Transform { mean: [f32::NAN; 3], ..transform.clone() }.checked().is_err());
         assert_eq!(transform.output_size(), None);
     }
 }

@@ -117,6 +117,8 @@ fn adapters_are_named_with_their_base() {
     let file = folder.path().join("adapter_model.safetensors");
     write_model(&file, &map);
     refused(&file, "this is a LoRA adapter (PEFT) for a model, not a whole model (tensor `base_model.model.vit");
+    let error = Checkpoint::from_bytes("memory", fs::read(&file).unwrap(), None, None).unwrap_err().to_string();
+    assert!(error.starts_with("memory: this is a LoRA adapter (PEFT) for a model"), "{error}");
     let config = r#"{"peft_type": "LORA", "base_model_name_or_path": "google/vit-base-patch16-224"}"#;
     fs::write(folder.path().join("adapter_config.json"), config).unwrap();
     refused(folder.path(), "this is a LORA adapter (PEFT) for `google/vit-base-patch16-224`, not a whole model");

@@ -150,6 +150,39 @@ fn impossible_values_of_every_key_are_one_line_or_change_nothing() {
 }
 
 #[test]
+fn a_key_that_is_read_as_text_takes_nothing_else() {
+    let keys = ["model_type", "architecture", "global_pool", "pool_type", "transformers_version", "architectures"];
+    let (folder, mut tried) = (tempfile::tempdir().unwrap(), 0);
+    for model in MODELS {
+        let source = goldens().join("models").join(model);
+        let (weights, config) = files(&source);
+        fs::copy(source.join(&weights), folder.path().join(&weights)).unwrap();
+        beside(&source, &config, folder.path());
+        let file = folder.path().join(&config);
+        fs::copy(source.join(&config), &file).unwrap();
+        let json: Value = serde_json::from_str(&fs::read_to_string(source.join(&config)).unwrap()).unwrap();
+        let mut all = Vec::new();
+        paths(&json, "", &mut all);
+        // The text model's part is not read.
+        let read = all.iter().filter(|path| !path.starts_with("/text_config"));
+        for path in read.filter(|path| keys.iter().any(|key| path.ends_with(&format!("/{key}")))) {
+            for value in [json!(5), json!(true), json!({}), json!([5])] {
+                let mut changed = json.clone();
+                *changed.pointer_mut(path).unwrap() = value;
+                fs::write(&file, changed.to_string()).unwrap();
+                let key = path.rsplit('/').next().unwrap();
+                let error = open(folder.path(), model).err().unwrap_or_else(|| panic!("{model}: {path}"));
+                assert!(error.contains(key), "{model}: {path}: {error}");
+                tried += 1;
+            }
+        }
+        fs::remove_file(folder.path().join(&weights)).unwrap();
+        fs::remove_file(&file).unwrap();
+    }
+    assert!(tried > 50, "{tried}");
+}
+
+#[test]
 fn tensors_without_values_or_of_other_ranks_are_one_line() {
     let folder = tempfile::tempdir().unwrap();
     for model in MODELS {

@@ -41,10 +41,13 @@ fn defaults(kind: &str) -> Option<Defaults> {
 pub fn processor(json: &Value, version: Option<&str>, image_size: Option<(usize, usize)>) -> Result<Transform, String> {
     // processor_config.json nests it.
     let json = json.get("image_processor").filter(|inner| inner.is_object()).unwrap_or(json);
-    let name = |key: &str| json.get(key).and_then(Value::as_str).map(str::to_owned);
-    let kind = name("image_processor_type")
-        .or_else(|| name("feature_extractor_type").map(|old| old.replace("FeatureExtractor", "ImageProcessor")))
-        .unwrap_or_else(|| "ViTImageProcessor".to_owned());
+    let name = |key: &str| match json.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(name)) => Ok(Some(name.clone())),
+        Some(other) => Err(format!("`{key}` is {other}, not a text")),
+    };
+    let old_name = name("feature_extractor_type")?.map(|old| old.replace("FeatureExtractor", "ImageProcessor"));
+    let kind = name("image_processor_type")?.or(old_name).unwrap_or_else(|| "ViTImageProcessor".to_owned());
     let plain = kind.trim_end_matches("Fast").trim_end_matches("Pil");
     let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
     let fast = kind.ends_with("Fast") || (plain == kind && major.is_some_and(|major| major >= 5));
