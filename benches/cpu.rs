@@ -9,6 +9,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use vit_gpu::checkpoint::{Checkpoint, Tensors};
 use vit_gpu::cpu::CpuExecutor;
+use vit_gpu::executor;
 use vit_gpu::gpu::DeviceRequest;
 use vit_gpu::graph::{Dtype, Graph, Plan, Precision};
 use vit_gpu::model::WeightLoader;
@@ -78,8 +79,7 @@ fn limit(precision: Precision) -> f64 {
 
 /// One operation as a graph of its own.
 struct Alone {
-    graph: Graph,
-    plan: Plan,
+    plan: Arc<Plan>,
     executor: CpuExecutor,
     inputs: Vec<(String, Vec<f32>)>,
 }
@@ -109,10 +109,10 @@ impl Alone {
         }
         let y = graph.activation("y", &[op.output_len()]);
         graph.push("op", op.clone(), ids, y).unwrap();
-        graph.output("y", y);
-        let plan = Plan::new(&graph, u64::MAX).unwrap();
+        graph.output("y", y).unwrap();
+        let plan = Arc::new(Plan::new(graph, u64::MAX).unwrap());
         let executor = CpuExecutor::new(Arc::new(Weights), 0).unwrap();
-        let alone = Alone { graph, plan, executor, inputs };
+        let alone = Alone { plan, executor, inputs };
 
         let mut want = vec![0.0; op.output_len()];
         let operands: Vec<_> = operands.iter().map(|values| values.as_deref().map(Data::F32)).collect();
@@ -124,7 +124,7 @@ impl Alone {
 
     fn run(&self) -> Vec<f32> {
         let inputs: Vec<_> = self.inputs.iter().map(|(name, values)| (name.as_str(), Data::F32(values))).collect();
-        self.executor.run(&self.graph, &self.plan, &inputs).unwrap().remove(0)
+        executor::run(&self.executor, &self.plan, &inputs).unwrap().remove(0)
     }
 }
 

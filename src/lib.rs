@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod cpu;
 mod error;
+pub mod executor;
 pub mod gpu;
 pub mod graph;
 pub mod labels;

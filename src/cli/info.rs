@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 
 use vit_gpu::checkpoint::Checkpoint;
-use vit_gpu::graph::{Graph, Kind, Node, Precision, Tensor, WeightRef};
+use vit_gpu::graph::{Graph, Kind, Node, Plan, Precision, Tensor, WeightRef};
 use vit_gpu::model::{Input, Request, Taps, build, weight_specs};
 use vit_gpu::ops::Op;
 
@@ -33,11 +33,11 @@ pub fn run(args: &Args) -> Ended {
         taps: Taps::None,
         precision: Precision::F32,
     };
-    let graph = build(&checkpoint.config, request, u64::MAX)?;
+    let plan = Plan::new(build(&checkpoint.config, request, u64::MAX)?, u64::MAX)?;
     let mut out = io::stdout().lock();
-    summary(&mut out, &checkpoint, &graph)?;
-    layers(&mut out, &graph)?;
-    totals(&mut out, &checkpoint, &graph)?;
+    summary(&mut out, &checkpoint, plan.graph())?;
+    layers(&mut out, plan.graph())?;
+    totals(&mut out, &checkpoint, &plan)?;
     Ok(Outcome::Done)
 }
 
@@ -79,7 +79,7 @@ fn layers(out: &mut impl Write, graph: &Graph) -> io::Result<()> {
         let shape = format!("[{}]", std::iter::once("-1".to_owned()).chain(dims).collect::<Vec<_>>().join(", "));
         writeln!(out, "{name:<40} {shape:<20} {:>12}", grouped(parameters))
     };
-    for node in &graph.nodes {
+    for node in graph.nodes() {
         let new = |at: &WeightRef| counted.insert(at.clone());
         let weights = weights_of(graph, node, new);
         let (own, loose): (Vec<_>, Vec<_>) = weights.into_iter().partition(|tensor| of_a_layer(&tensor.name));
@@ -127,12 +127,11 @@ fn kind(op: &Op) -> &'static str {
     }
 }
 
-fn totals(out: &mut impl Write, checkpoint: &Checkpoint, graph: &Graph) -> io::Result<()> {
+fn totals(out: &mut impl Write, checkpoint: &Checkpoint, plan: &Plan) -> io::Result<()> {
     let specs = weight_specs(&checkpoint.config).map_err(io::Error::other)?;
     let len = |shape: &[usize]| shape.iter().product::<usize>();
     let parameters: usize = specs.iter().map(|spec| len(&spec.shape)).sum();
     let loose: usize = specs.iter().filter(|spec| !of_a_layer(&spec.name)).map(|spec| len(&spec.shape)).sum();
-    let plan = vit_gpu::graph::Plan::new(graph, u64::MAX).map_err(io::Error::other)?;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     writeln!(out, "\n{} parameters, {:.1} MiB in f32", grouped(parameters), mib(4 * parameters as u64))?;
     if loose > 0 {

@@ -2,7 +2,8 @@
 
 use clap::{Args, ValueEnum};
 use vit_gpu::checkpoint::Checkpoint;
-use vit_gpu::gpu::{Choice, DeviceRequest, Kernels};
+use vit_gpu::executor::Choice;
+use vit_gpu::gpu::{DeviceRequest, Kernels};
 use vit_gpu::graph::Precision;
 use vit_gpu::preprocess::Orient;
 use vit_gpu::session::{Session, SessionOptions};
@@ -130,12 +131,12 @@ impl RunOptions {
 impl Chatter {
     /// Which kernels were chosen by measurement, and which were left alone.
     pub fn tuning(&self, session: &Session) {
-        let (chosen, dropped) = session.tuning();
-        for Choice { class, kernel, seconds } in chosen {
+        let tuning = session.tuning();
+        for Choice { class, kernel, seconds } in tuning.choices {
             let how = seconds.map_or("remembered".to_owned(), |seconds| format!("{:.1} us", 1e6 * seconds));
             self.detail(&format!("kernel for {class}: {kernel} ({how})"));
         }
-        for (kernel, reason) in dropped {
+        for (kernel, reason) in tuning.dropped {
             self.say(&format!("the kernel {kernel} is not used on this device: {reason}"));
         }
     }

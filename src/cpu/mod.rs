@@ -1,4 +1,4 @@
-//! Runs a plan on the processor. Falls back to `ops/`'s plain functions where speed is of no account.
+//! Runs plans on the processor, on threads of its own; operations that take little time run by `ops/`'s plain functions.
 
 mod attention;
 mod glu;
@@ -8,38 +8,33 @@ mod linear;
 mod math;
 mod pack;
 mod peak;
+mod run;
+mod weights;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use linear::Matrix;
-use pack::Packed;
+use run::{Memory, Owned, Run};
+use weights::{OfTensors, Weights, load, of_tensors};
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Kind, Node, Plan, Precision, TensorId, WeightRef};
+use crate::executor::{Executor, Inputs, Later, Peak, Running, Signal};
+use crate::graph::Plan;
 use crate::model::WeightLoader;
-use crate::ops::{Data, Op, Operands};
 
-/// A weight as it is used.
-enum Stored {
-    Plain(Box<[f32]>),
-    /// A linear layer's.
-    Matrix(Matrix),
-}
+pub use run::run_op;
 
-/// What runs write: activation slots, and room for a product's packed rows.
-#[derive(Default)]
-struct Memory {
-    slots: Vec<Vec<f32>>,
-    scratch: Vec<f32>,
-}
-
-/// Weights, activations and threads of one model on the processor.
+/// Weights and threads of one model on the processor.
+///
+/// Whoever starts a run waits for a thread of this executor's own, and holds no lock that those threads need: so any thread may
+/// call, one of another thread pool too.
 pub struct CpuExecutor {
     loader: Arc<dyn WeightLoader>,
-    weights: RwLock<HashMap<WeightRef, Stored>>,
-    /// Kept between runs; a run holds it, others wait.
-    memory: Mutex<Memory>,
+    weights: async_lock::Mutex<Weights>,
+    /// What runs write to, kept for the next one.
+    memory: Arc<Mutex<Vec<Memory>>>,
+    /// One turn: a run uses all threads, so a second one at a time would only take more memory.
+    turn: Arc<async_lock::Semaphore>,
     threads: rayon::ThreadPool,
 }
 
@@ -51,160 +46,78 @@ impl CpuExecutor {
     pub fn new(loader: Arc<dyn WeightLoader>, threads: usize) -> Result<Self> {
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
+            .thread_name(|i| format!("vit-gpu-cpu-{i}"))
             .build()
             .map_err(|error| Error::Device { adapter: "cpu".into(), reason: error.to_string() })?;
-        Ok(CpuExecutor { loader, weights: RwLock::default(), memory: Mutex::default(), threads })
+        let turn = Arc::new(async_lock::Semaphore::new(1));
+        Ok(CpuExecutor { loader, weights: Default::default(), memory: Arc::default(), turn, threads })
     }
 
-    /// Whether this processor has the instructions that make [`Precision::I8`] faster than f32: AVX-512's VNNI.
+    /// Whether this processor has the instructions that make [`crate::graph::Precision::I8`] faster than f32: AVX-512's VNNI.
     #[must_use]
     pub fn has_dot_products() -> bool {
         int8::dot_products()
     }
 
-    /// Worker threads.
-    #[must_use]
-    pub fn threads(&self) -> usize {
-        self.threads.current_num_threads()
+    /// Runs a closure on a thread of the pool; a panic of it is the caller's.
+    fn on_pool<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Later<'static, T> {
+        let done = Signal::default();
+        let set = done.clone();
+        self.threads.spawn(move || set.set(catch_unwind(AssertUnwindSafe(work))));
+        Box::pin(async move { done.await.unwrap_or_else(|panic| resume_unwind(panic)) })
     }
 
-    /// Loads the weights a graph reads and that are not loaded yet.
-    ///
-    /// # Errors
-    /// Whatever reading the checkpoint can fail with.
-    pub fn load_weights(&self, graph: &Graph) -> Result<()> {
-        let missing = |weights: &HashMap<_, _>| graph.weights().any(|(at, _)| !weights.contains_key(at));
-        if !missing(&self.weights.read().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(());
+    /// The weights of a plan's tensors, loaded where they are not there yet.
+    async fn weights_of(&self, plan: &Arc<Plan>) -> Result<OfTensors> {
+        let mut weights = self.weights.lock().await;
+        if let Some(found) = of_tensors(&weights, plan.graph()) {
+            return Ok(found);
         }
-        let mut weights = self.weights.write().unwrap_or_else(PoisonError::into_inner);
-        let matrices: HashSet<TensorId> = graph
-            .nodes
-            .iter()
-            .filter(|node| matches!(node.op, Op::Linear(_)))
-            .filter_map(|node| node.inputs[1])
-            .collect();
-        for (id, at) in graph.weight_ids() {
-            if !weights.contains_key(at) {
-                let tensor = graph.tensor(id);
-                let mut values = vec![0.0; tensor.len()].into_boxed_slice();
-                self.loader.load(&at.name, at.rows.map_or(0, |(first, _)| first), &mut values)?;
-                let stored = match tensor.shape[..] {
-                    [n, k] if matrices.contains(&id) => Stored::Matrix(self.threads.install(|| {
-                        // Patch embedding and head are little work and all of the result.
-                        let block = at.name.starts_with("blocks.");
-                        if graph.precision == Precision::I8 && block && k <= int8::LARGEST_K {
-                            Matrix::Int8(int8::Weights::new(&values, n, k))
-                        } else {
-                            Matrix::F32(Packed::new(&values, n, k))
-                        }
-                    })),
-                    _ => Stored::Plain(values),
-                };
-                weights.insert(at.clone(), stored);
+        let (loader, plan) = (Arc::clone(&self.loader), Arc::clone(plan));
+        let known = weights.keys().cloned().collect();
+        let graph = Arc::clone(&plan);
+        weights.extend(self.on_pool(move || load(&*loader, graph.graph(), &known)).await?);
+        of_tensors(&weights, plan.graph()).ok_or_else(|| Error::shape("weights", "were not loaded"))
+    }
+
+    async fn begin(&self, plan: &Arc<Plan>, inputs: &Inputs<'_>) -> Result<Running> {
+        let weights = self.weights_of(plan).await?;
+        let turn = self.turn.acquire_arc().await;
+        let inputs = inputs.iter().map(|(name, data)| ((*name).to_owned(), Owned::new(*data))).collect();
+        let run = Run { plan: Arc::clone(plan), inputs, weights };
+        let memory = Arc::clone(&self.memory);
+        let done = self.on_pool(move || {
+            let kept = || memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut own = kept().pop().unwrap_or_default();
+            let results = run.execute(&mut own);
+            if results.is_ok() {
+                kept().push(own);
             }
-        }
-        Ok(())
-    }
-
-    /// Runs a graph; `inputs` by name, results in the order of `graph.outputs`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if an input is missing or of the wrong size.
-    pub fn run(&self, graph: &Graph, plan: &Plan, inputs: &[(&str, Data<'_>)]) -> Result<Vec<Vec<f32>>> {
-        self.load_weights(graph)?;
-        let weights = self.weights.read().unwrap_or_else(PoisonError::into_inner);
-        let mut lease = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let Memory { slots, scratch } = &mut *lease;
-        for (i, bytes) in plan.slots().iter().enumerate() {
-            if slots.len() <= i {
-                slots.push(Vec::new());
-            }
-            let len = (bytes / 4) as usize;
-            if slots[i].len() < len {
-                slots[i].resize(len, 0.0);
-            }
-        }
-        let values = Values { graph, plan, inputs, weights: &weights };
-        self.threads.install(|| graph.nodes.iter().try_for_each(|node| run_node(node, &values, slots, scratch)))?;
-        graph.outputs.iter().map(|(_, id)| values.get(*id, slots).map(|data| data.f32().to_vec())).collect()
+            drop(turn);
+            results
+        });
+        Ok(Running::new(done))
     }
 }
 
-/// What a node may read.
-struct Values<'a> {
-    graph: &'a Graph,
-    plan: &'a Plan,
-    inputs: &'a [(&'a str, Data<'a>)],
-    weights: &'a HashMap<WeightRef, Stored>,
-}
-
-impl<'a> Values<'a> {
-    fn matrix(&self, id: TensorId) -> Option<&'a Matrix> {
-        match &self.graph.tensor(id).kind {
-            Kind::Weight(at) => match self.weights.get(at)? {
-                Stored::Matrix(matrix) => Some(matrix),
-                Stored::Plain(_) => None,
-            },
-            _ => None,
-        }
+impl Executor for CpuExecutor {
+    fn name(&self) -> &str {
+        "cpu"
     }
 
-    fn get(&self, id: TensorId, slots: &'a [Vec<f32>]) -> Result<Data<'a>> {
-        let tensor = self.graph.tensor(id);
-        let found = match &tensor.kind {
-            Kind::Input => self.inputs.iter().find(|(name, _)| *name == tensor.name).map(|(_, data)| *data),
-            Kind::Weight(at) => self.weights.get(at).map(|stored| match stored {
-                Stored::Plain(values) => Data::F32(values),
-                // Read as a matrix.
-                Stored::Matrix(_) => Data::F32(&[]),
-            }),
-            Kind::Activation => self.plan.slot(id).map(|slot| Data::F32(&slots[slot][..tensor.len()])),
-        };
-        found.ok_or_else(|| Error::shape(&tensor.name, "was not given"))
+    fn max_tensor_bytes(&self) -> u64 {
+        isize::MAX as u64
     }
-}
 
-fn run_node(node: &Node, values: &Values<'_>, slots: &mut [Vec<f32>], scratch: &mut Vec<f32>) -> Result<()> {
-    let slot = values.plan.slot(node.output).ok_or_else(|| Error::shape(&node.label, "has no slot"))?;
-    // The output's slot holds none of the operands, so it can be taken out while they are borrowed.
-    let mut out = std::mem::take(&mut slots[slot]);
-    let operands: Result<Vec<_>> =
-        node.inputs.iter().map(|id| id.map(|id| values.get(id, slots)).transpose()).collect();
-    let len = values.graph.tensor(node.output).len();
-    let matrix = node.inputs.get(1).copied().flatten().and_then(|id| values.matrix(id));
-    let done = operands.and_then(|operands| run_with(&node.op, &operands, matrix, scratch, &mut out[..len]));
-    slots[slot] = out;
-    done
-}
-
-/// Runs one operation by the fastest way the processor has.
-///
-/// # Errors
-/// [`Error::Shape`] where an operand or the output is too short.
-pub fn run_op(op: &Op, operands: &Operands<'_>, out: &mut [f32]) -> Result<()> {
-    run_with(op, operands, None, &mut Vec::new(), out)
-}
-
-/// The same with a weight that is laid out already and room that is kept.
-fn run_with(
-    op: &Op,
-    operands: &Operands<'_>,
-    matrix: Option<&Matrix>,
-    scratch: &mut Vec<f32>,
-    out: &mut [f32],
-) -> Result<()> {
-    let mut lens: Vec<_> = operands.iter().map(|data| data.map(Data::len)).collect();
-    if let Some(matrix) = matrix {
-        lens[1] = Some(matrix.len());
+    fn busy_batch(&self) -> usize {
+        4
     }
-    op.check(&lens, out.len())?;
-    match op {
-        Op::Linear(op) => linear::run(op, operands, matrix, scratch, out),
-        Op::Attention(op) => attention::run(op, operands, out),
-        Op::LayerNorm(op) => layer_norm::run(op, operands, out),
-        Op::Glu(op) => glu::run(op, operands, out),
-        Op::Unfold(_) | Op::Tokens(_) | Op::Pool(_) | Op::Add(_) => op.reference(operands, out)?,
+
+    fn start<'a>(&'a self, plan: &'a Arc<Plan>, inputs: &'a Inputs<'a>) -> Later<'a, Result<Running>> {
+        Box::pin(self.begin(plan, inputs))
     }
-    Ok(())
+
+    fn peak(&self) -> Later<'_, Result<Peak>> {
+        Box::pin(async { Ok(self.on_pool(peak::measure).await) })
+    }
 }

@@ -6,9 +6,7 @@ use std::time::Instant;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::CpuExecutor;
-use crate::error::Result;
-use crate::ops::Peak;
+use crate::executor::Peak;
 
 /// Floats of either side of the copy: 64 MB.
 const COPIED: usize = 16 << 20;
@@ -35,24 +33,17 @@ impl WithSimd for MultiplyAdds {
     }
 }
 
-impl CpuExecutor {
-    /// Measures the limits with all of the executor's threads.
-    ///
-    /// # Errors
-    /// None.
-    pub fn peak(&self) -> Result<Peak> {
-        self.threads.install(|| {
-            let arch = pulp::Arch::new();
-            let lanes = arch.dispatch(MultiplyAdds);
-            let seconds = best(|| drop(rayon::broadcast(|_| arch.dispatch(MultiplyAdds))));
-            let flop = 2.0 * (ROUNDS * SUMS * lanes * rayon::current_num_threads()) as f64;
-            let (x, mut y) = (vec![0.5f32; COPIED], vec![0.0f32; COPIED]);
-            let copy = best(|| {
-                y.par_chunks_mut(1 << 16).zip(x.par_chunks(1 << 16)).for_each(|(y, x)| y.copy_from_slice(x));
-            });
-            Ok(Peak { fma: flop / seconds, matrix: None, copy: (8 * COPIED) as f64 / copy })
-        })
-    }
+/// Measures the limits with all threads of the pool it is called in.
+pub fn measure() -> Peak {
+    let arch = pulp::Arch::new();
+    let lanes = arch.dispatch(MultiplyAdds);
+    let seconds = best(|| drop(rayon::broadcast(|_| arch.dispatch(MultiplyAdds))));
+    let flop = 2.0 * (ROUNDS * SUMS * lanes * rayon::current_num_threads()) as f64;
+    let (x, mut y) = (vec![0.5f32; COPIED], vec![0.0f32; COPIED]);
+    let copy = best(|| {
+        y.par_chunks_mut(1 << 16).zip(x.par_chunks(1 << 16)).for_each(|(y, x)| y.copy_from_slice(x));
+    });
+    Peak { fma: flop / seconds, matrix: None, copy: (8 * COPIED) as f64 / copy }
 }
 
 /// The least of five times.

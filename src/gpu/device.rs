@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::adapter::Candidate;
 use super::compiled::CompiledFile;
 use super::kernels::{Capabilities, Dispatch, Shader};
-use super::signal::{Poller, Signal};
+use super::poller::{Done, Poller};
 use super::wgsl::Constants;
 use crate::error::{Error, Result};
 use crate::graph::Precision;
@@ -141,7 +141,7 @@ impl Device {
 
     /// Hands over what was written so far and waits until it is done.
     pub async fn flush(&self) -> Result<()> {
-        let signal = Signal::default();
+        let signal = Done::default();
         let done = signal.clone();
         let index = self.queue.submit([]);
         self.queue.on_submitted_work_done(move || done.set(Ok(())));
@@ -150,16 +150,16 @@ impl Device {
     }
 
     /// Submits commands and asks for each of `buffers` to be mapped whole; the signals say when.
-    pub fn submit_and_map(&self, commands: wgpu::CommandBuffer, buffers: &[wgpu::Buffer]) -> Vec<Signal> {
+    pub fn submit_and_map(&self, commands: wgpu::CommandBuffer, buffers: &[wgpu::Buffer]) -> Vec<Done> {
         let index = self.queue.submit([commands]);
         let map = |buffer: &wgpu::Buffer| {
-            let signal = Signal::default();
+            let signal = Done::default();
             let done = signal.clone();
             let mapped = move |result: Result<(), wgpu::BufferAsyncError>| done.set(result.map_err(|e| e.to_string()));
             buffer.slice(..).map_async(wgpu::MapMode::Read, mapped);
             signal
         };
-        let signals: Vec<Signal> = buffers.iter().map(map).collect();
+        let signals: Vec<Done> = buffers.iter().map(map).collect();
         for signal in &signals {
             self.poller.watch(index.clone(), Some(signal.clone()));
         }
@@ -167,7 +167,7 @@ impl Device {
     }
 
     /// Waits for a signal; an error if it failed, or if the device did meanwhile.
-    pub async fn wait(&self, signal: Signal) -> Result<()> {
+    pub async fn wait(&self, signal: Done) -> Result<()> {
         let result = signal.await;
         self.check()?;
         result.map_err(|reason| self.error(reason))

@@ -1,18 +1,16 @@
 //! Runs graphs on one device: inputs up, prepared dispatches in few submits, results back.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::adapter::{AdapterReport, DeviceRequest, Kernels, choose};
 use super::device::Device;
 use super::kernels::Capabilities;
-use super::prepare::{Lease, Prepared, Startup};
-use super::readback::ReadbackRing;
-use super::signal::Signal;
-use super::tune::{Choice, Tuner};
+use super::prepare::{InputBuffer, Lease, Prepared};
+use super::tune::Tuner;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Precision};
+use crate::executor::{Executor, Inputs, Later, OpTime, Peak, Running, Startup, Tuning};
+use crate::graph::{Dtype, Plan, Precision};
 use crate::model::WeightLoader;
 use crate::ops::Data;
 
@@ -21,43 +19,15 @@ const SUBMIT_SECONDS: f64 = 0.5;
 
 /// A model's weights, buffers and pipelines on one device.
 pub struct GpuExecutor {
-    pub(super) device: Device,
+    pub(super) device: Arc<Device>,
     report: AdapterReport,
     pub(super) capabilities: Capabilities,
     /// A run leases everything it writes to while it is handed over; the device then keeps the order.
     pub(super) lease: async_lock::Mutex<Lease>,
     /// Two turns: one run computes while the next is handed over.
     under_way: Arc<async_lock::Semaphore>,
-}
-
-/// A run that was handed to the device. Dropping it gives up on its results, nothing else.
-pub struct Running {
-    graph: Arc<Graph>,
-    signals: Vec<Signal>,
-    readback: Vec<wgpu::Buffer>,
-    ring: ReadbackRing,
-    _turn: async_lock::SemaphoreGuardArc,
-}
-
-impl Running {
-    /// Waits for the results.
-    ///
-    /// # Errors
-    /// As [`GpuExecutor::run`].
-    pub async fn finish(self, gpu: &GpuExecutor) -> Result<Vec<Vec<f32>>> {
-        let Running { graph, signals, readback, ring, .. } = self;
-        for signal in signals {
-            gpu.device.wait(signal).await?;
-        }
-        let outputs = readback.iter().zip(&graph.outputs);
-        let results = outputs.map(|(buffer, (_, id))| {
-            let tensor = graph.tensor(*id);
-            gpu.device.take_mapped(buffer, tensor.len(), tensor.dtype)
-        });
-        let results = results.collect::<Result<Vec<_>>>()?;
-        ring.give_back(readback);
-        Ok(results)
-    }
+    /// What the last preparation left to report, so that nobody waits for a lease to read it.
+    report_so_far: Mutex<(Tuning, Startup)>,
 }
 
 impl GpuExecutor {
@@ -77,18 +47,13 @@ impl GpuExecutor {
         let tuner = Tuner::new(&candidate.report, capabilities, kernels);
         let lease = Lease::new(Weights::new(loader), tuner);
         Ok(Some(GpuExecutor {
-            device,
+            device: Arc::new(device),
             report: candidate.report,
             capabilities,
             lease: async_lock::Mutex::new(lease),
             under_way: Arc::new(async_lock::Semaphore::new(2)),
+            report_so_far: Mutex::default(),
         }))
-    }
-
-    /// The adapter's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.report.name
     }
 
     /// The adapter, as `devices` lists it.
@@ -97,51 +62,45 @@ impl GpuExecutor {
         &self.report
     }
 
-    /// Kernels chosen by measurement so far, and those left alone with the reason; both empty where the static table decides.
-    pub async fn tuning(&self) -> (Vec<Choice>, BTreeMap<String, String>) {
-        let lease = self.lease.lock().await;
-        (lease.tuner.log().to_vec(), lease.tuner.dropped().clone())
-    }
-
-    /// Seconds spent so far on what is done once.
-    pub async fn startup(&self) -> Startup {
-        self.lease.lock().await.startup
-    }
-
-    /// The largest tensor a graph for this device may hold, in bytes.
-    #[must_use]
-    pub fn max_tensor_bytes(&self) -> u64 {
-        self.device.max_binding
-    }
-
-    /// Runs a graph; `inputs` by name, results in the order of `graph.outputs`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] for a missing or wrong input; [`Error::OutOfMemory`], [`Error::Device`] and [`Error::DeviceLost`]
-    /// from the device.
-    pub async fn run(&self, graph: &Arc<Graph>, inputs: &[(&str, Data<'_>)]) -> Result<Vec<Vec<f32>>> {
-        self.start(graph, inputs).await?.finish(self).await
-    }
-
     /// Hands a run to the device and returns while it computes; at most two are under way at a time.
-    ///
-    /// # Errors
-    /// As [`GpuExecutor::run`].
-    pub async fn start(&self, graph: &Arc<Graph>, inputs: &[(&str, Data<'_>)]) -> Result<Running> {
+    async fn begin(&self, plan: &Arc<Plan>, inputs: &Inputs<'_>) -> Result<Running> {
         self.device.check()?;
         let turn = self.under_way.acquire_arc().await;
         let mut lease = self.lease.lock().await;
-        let index = lease.prepared(&self.device, self.capabilities, graph).await?;
+        let index = lease.prepared(&self.device, self.capabilities, plan).await;
+        self.note(&lease);
+        let index = index?;
         let (prepared, slots) = (&lease.plans[index], &lease.slots);
-        let readback = prepared.readback.take(&self.device, graph).await?;
+        let readback = prepared.readback.take(&self.device, plan.graph()).await?;
         self.upload(prepared, inputs)?;
         let last = self.encode(prepared, slots, &readback);
         let signals = self.device.submit_and_map(last, &readback);
-        Ok(Running { graph: Arc::clone(graph), signals, readback, ring: prepared.readback.clone(), _turn: turn })
+        let (device, plan, ring) = (Arc::clone(&self.device), Arc::clone(plan), prepared.readback.clone());
+        Ok(Running::new(async move {
+            let _turn = turn;
+            for signal in signals {
+                device.wait(signal).await?;
+            }
+            let outputs = readback.iter().zip(plan.graph().outputs());
+            let results = outputs.map(|(buffer, (_, id))| {
+                let tensor = plan.graph().tensor(*id);
+                device.take_mapped(buffer, tensor.len(), tensor.dtype)
+            });
+            let results = results.collect::<Result<Vec<_>>>()?;
+            ring.give_back(readback);
+            Ok(results)
+        }))
     }
 
-    pub(super) fn upload(&self, prepared: &Prepared, inputs: &[(&str, Data<'_>)]) -> Result<()> {
-        for (name, len, buffer) in &prepared.inputs {
+    /// Keeps what can be told of tuning and startup.
+    fn note(&self, lease: &Lease) {
+        let choices = lease.tuner.log().to_vec();
+        let tuning = Tuning { choices, dropped: lease.tuner.dropped().clone() };
+        *self.report_so_far.lock().unwrap_or_else(PoisonError::into_inner) = (tuning, lease.startup);
+    }
+
+    pub(super) fn upload(&self, prepared: &Prepared, inputs: &Inputs<'_>) -> Result<()> {
+        for InputBuffer { name, len, dtype, buffer } in &prepared.inputs {
             let Some((_, data)) = inputs.iter().find(|(given, _)| given == name) else {
                 return Err(Error::shape(name, "was not given"));
             };
@@ -149,9 +108,9 @@ impl GpuExecutor {
                 Data::F32(values) => bytemuck::cast_slice(values),
                 Data::U8(values) => values,
             };
-            let given = data.len() as u64;
-            if given != *len {
-                return Err(Error::shape(name, format!("{len} elements expected, {given} given")));
+            let given = data.len();
+            if given != *len || matches!(data, Data::U8(_)) != (*dtype == Dtype::U8) {
+                return Err(Error::shape(name, format!("{len} elements of {dtype:?} expected, {given} given")));
             }
             let whole = bytes.len() / 4 * 4;
             self.device.queue.write_buffer(buffer, 0, &bytes[..whole]);
@@ -184,18 +143,52 @@ impl GpuExecutor {
                 self.device.submit([encoder.finish()]);
                 continue;
             }
-            for ((_, id), readback) in prepared.graph.outputs.iter().zip(readback) {
+            for ((_, id), readback) in prepared.plan.graph().outputs().iter().zip(readback) {
                 if let Some(slot) = prepared.plan.slot(*id) {
                     encoder.copy_buffer_to_buffer(
                         &slots[slot],
                         0,
                         readback,
                         0,
-                        prepared.graph.tensor(*id).bytes().next_multiple_of(4),
+                        prepared.plan.graph().tensor(*id).bytes().next_multiple_of(4),
                     );
                 }
             }
             return encoder.finish();
         }
+    }
+}
+
+impl Executor for GpuExecutor {
+    fn name(&self) -> &str {
+        &self.report.name
+    }
+
+    fn max_tensor_bytes(&self) -> u64 {
+        self.device.max_binding
+    }
+
+    fn busy_batch(&self) -> usize {
+        if self.report.is_software() { 4 } else { 64 }
+    }
+
+    fn start<'a>(&'a self, plan: &'a Arc<Plan>, inputs: &'a Inputs<'a>) -> Later<'a, Result<Running>> {
+        Box::pin(self.begin(plan, inputs))
+    }
+
+    fn peak(&self) -> Later<'_, Result<Peak>> {
+        Box::pin(self.measure_peak())
+    }
+
+    fn profile<'a>(&'a self, plan: &'a Arc<Plan>, inputs: &'a Inputs<'a>) -> Later<'a, Result<Option<Vec<OpTime>>>> {
+        Box::pin(self.time_each(plan, inputs))
+    }
+
+    fn tuning(&self) -> Tuning {
+        self.report_so_far.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    fn startup(&self) -> Option<Startup> {
+        Some(self.report_so_far.lock().unwrap_or_else(PoisonError::into_inner).1)
     }
 }

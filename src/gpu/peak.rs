@@ -5,20 +5,17 @@ use super::executor::GpuExecutor;
 use super::kernels::{Dispatch, Matrices, PeakParams, dispatch_with};
 use super::single::Ready;
 use crate::error::Result;
+use crate::executor::Peak;
 use crate::graph::Precision;
-use crate::ops::Peak;
 
 /// Bytes of either side of the copy: more than the last-level caches of today's GPUs hold.
 const COPIED: u64 = 128 << 20;
 
 impl GpuExecutor {
     /// Measures the device's limits; takes a fraction of a second on a GPU.
-    ///
-    /// # Errors
-    /// As [`GpuExecutor::run`].
-    pub async fn peak(&self) -> Result<Peak> {
+    pub(super) async fn measure_peak(&self) -> Result<Peak> {
         let software = self.report().is_software();
-        let device = &self.device;
+        let device = &*self.device;
         // Enough workgroups to fill any GPU; software adapters have a few cores.
         let (groups, rounds) = if software { (64, 64) } else { (8192, 256) };
         let params = PeakParams { len: 64 * groups, rounds };
@@ -26,7 +23,7 @@ impl GpuExecutor {
         let seconds = least(device, &dispatch, &[4 * 64 * u64::from(groups)]).await?;
         let fma = 2.0 * 128.0 * f64::from(rounds) * 64.0 * f64::from(groups) / seconds;
 
-        let bytes = COPIED.min(self.max_tensor_bytes()) / if software { 4 } else { 1 };
+        let bytes = COPIED.min(self.device.max_binding) / if software { 4 } else { 1 };
         let len = (bytes / 16) as u32;
         let x = len.div_ceil(64).min(65_535);
         let params = PeakParams { len, rounds: 0 };

@@ -10,7 +10,8 @@ use super::readback::ReadbackRing;
 use super::tune::Tuner;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Kind, Node, Plan, TensorId};
+use crate::executor::Startup;
+use crate::graph::{Dtype, Kind, Node, Plan, TensorId};
 use crate::ops::Cost;
 
 /// Prepared graphs kept per session.
@@ -29,24 +30,21 @@ pub struct Lease {
     stand_in: Option<wgpu::Buffer>,
 }
 
-/// Seconds spent so far on what is done once.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Startup {
-    /// Reading weights and handing them to the device.
-    pub weights: f64,
-    /// Trying kernels.
-    pub tuning: f64,
-    /// Compiling pipelines.
-    pub pipelines: f64,
-}
-
 /// A graph with its buffers bound.
 pub struct Prepared {
-    pub graph: Arc<Graph>,
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     pub steps: Vec<Step>,
-    pub inputs: Vec<(String, u64, wgpu::Buffer)>,
+    pub inputs: Vec<InputBuffer>,
     pub readback: ReadbackRing,
+}
+
+/// Where an input goes.
+pub struct InputBuffer {
+    pub name: String,
+    /// Elements.
+    pub len: usize,
+    pub dtype: Dtype,
+    pub buffer: wgpu::Buffer,
 }
 
 /// One dispatch.
@@ -76,19 +74,19 @@ impl Lease {
     }
 
     /// The index of a graph's prepared plan, made if need be; the least recently used one makes room.
-    pub async fn prepared(&mut self, device: &Device, capabilities: Capabilities, graph: &Arc<Graph>) -> Result<usize> {
-        if let Some(index) = self.plans.iter().position(|prepared| Arc::ptr_eq(&prepared.graph, graph)) {
+    pub async fn prepared(&mut self, device: &Device, capabilities: Capabilities, plan: &Arc<Plan>) -> Result<usize> {
+        if let Some(index) = self.plans.iter().position(|prepared| Arc::ptr_eq(&prepared.plan, plan)) {
             let prepared = self.plans.remove(index);
             self.plans.extend(prepared);
             return Ok(self.plans.len() - 1);
         }
-        let plan = Plan::new(graph, device.max_binding)?;
+        let graph = plan.graph();
         let clock = Instant::now();
         self.weights.load(device, graph).await?;
         self.startup.weights += clock.elapsed().as_secs_f64();
         let clock = Instant::now();
-        let mut dispatches: Vec<Dispatch> = Vec::with_capacity(graph.nodes.len());
-        for node in &graph.nodes {
+        let mut dispatches: Vec<Dispatch> = Vec::with_capacity(graph.nodes().len());
+        for node in graph.nodes() {
             let kernel = self.tuner.kernel(device, capabilities, &node.op).await?;
             dispatches.push(select(&node.op, kernel, capabilities));
         }
@@ -100,7 +98,7 @@ impl Lease {
         }
         self.startup.pipelines += clock.elapsed().as_secs_f64();
         device.save_pipelines();
-        let bound = device.scoped("activations", || self.bind_plan(device, graph, plan, &dispatches, pipelines)).await;
+        let bound = device.scoped("activations", || self.bind_plan(device, plan, &dispatches, pipelines)).await;
         let prepared = bound.and_then(|prepared| prepared).inspect_err(|_| self.forget_slots())?;
         if self.plans.len() == KEPT_PLANS {
             self.plans.pop_front();
@@ -112,18 +110,21 @@ impl Lease {
     fn bind_plan(
         &mut self,
         device: &Device,
-        graph: &Arc<Graph>,
-        plan: Plan,
+        plan: &Arc<Plan>,
         dispatches: &[Dispatch],
         pipelines: Vec<wgpu::ComputePipeline>,
     ) -> Result<Prepared> {
-        self.grow_slots(device, &plan);
+        let graph = plan.graph();
+        self.grow_slots(device, plan);
         let stand_in = self.stand_in.get_or_insert_with(|| device.buffer("absent operand", 16)).clone();
-        let inputs: Vec<_> = graph
-            .tensors
-            .iter()
-            .filter(|tensor| tensor.kind == Kind::Input)
-            .map(|tensor| (tensor.name.clone(), tensor.len() as u64, device.buffer(&tensor.name, tensor.bytes())))
+        let tensors = graph.tensors().iter().filter(|tensor| tensor.kind == Kind::Input);
+        let inputs: Vec<_> = tensors
+            .map(|tensor| InputBuffer {
+                name: tensor.name.clone(),
+                len: tensor.len(),
+                dtype: tensor.dtype,
+                buffer: device.buffer(&tensor.name, tensor.bytes()),
+            })
             .collect();
         let mut uniforms = Vec::new();
         let offsets: Vec<usize> = dispatches
@@ -140,14 +141,14 @@ impl Lease {
         let find = |node: &Node, operand: usize, id: TensorId| -> Result<wgpu::Buffer> {
             let tensor = graph.tensor(id);
             let found = match &tensor.kind {
-                Kind::Input => inputs.iter().find(|(name, ..)| *name == tensor.name).map(|(.., buffer)| buffer),
+                Kind::Input => inputs.iter().find(|input| input.name == tensor.name).map(|input| &input.buffer),
                 Kind::Weight(at) => self.weights.get(at, transposed(&node.op, operand)),
                 Kind::Activation => plan.slot(id).map(|slot| &self.slots[slot]),
             };
             found.cloned().ok_or_else(|| Error::shape(&tensor.name, "has no buffer"))
         };
-        let mut steps = Vec::with_capacity(graph.nodes.len());
-        for (((node, dispatch), pipeline), offset) in graph.nodes.iter().zip(dispatches).zip(pipelines).zip(offsets) {
+        let mut steps = Vec::with_capacity(graph.nodes().len());
+        for (((node, dispatch), pipeline), offset) in graph.nodes().iter().zip(dispatches).zip(pipelines).zip(offsets) {
             let mut buffers = Vec::with_capacity(node.inputs.len() + 1);
             for (operand, id) in node.inputs.iter().enumerate() {
                 buffers.push(match id {
@@ -176,10 +177,10 @@ impl Lease {
                 pipeline,
                 bindings,
                 groups: dispatch.groups,
-                cost: node.op.cost(graph.precision.bytes()),
+                cost: node.op.cost(graph.precision().bytes()),
             });
         }
-        Ok(Prepared { graph: Arc::clone(graph), plan, steps, inputs, readback: ReadbackRing::default() })
+        Ok(Prepared { plan: Arc::clone(plan), steps, inputs, readback: ReadbackRing::default() })
     }
 
     /// Makes slot buffers at least as large as a plan's; bound plans are forgotten when one is replaced.

@@ -4,35 +4,19 @@ use std::sync::Arc;
 
 use super::executor::GpuExecutor;
 use crate::error::Result;
-use crate::graph::Graph;
-use crate::ops::{Cost, Data};
-
-/// What one operation of a graph took.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OpTime {
-    /// A path such as `blocks.3.attn.qkv`.
-    pub label: String,
-    /// The kernel that ran it.
-    pub kernel: &'static str,
-    /// Seconds on the device.
-    pub seconds: f64,
-    /// FLOP and bytes.
-    pub cost: Cost,
-}
+use crate::executor::{Inputs, OpTime};
+use crate::graph::Plan;
 
 impl GpuExecutor {
     /// Runs a graph with a pass and two timestamps per operation; `None` where the adapter has no timestamps. Passes of
     /// their own cost some microseconds each, so the sum is more than a run takes.
-    ///
-    /// # Errors
-    /// As [`GpuExecutor::run`].
-    pub async fn profile(&self, graph: &Arc<Graph>, inputs: &[(&str, Data<'_>)]) -> Result<Option<Vec<OpTime>>> {
-        let device = &self.device;
+    pub(super) async fn time_each(&self, plan: &Arc<Plan>, inputs: &Inputs<'_>) -> Result<Option<Vec<OpTime>>> {
+        let device = &*self.device;
         if !device.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             return Ok(None);
         }
         let mut lease = self.lease.lock().await;
-        let index = lease.prepared(device, self.capabilities, graph).await?;
+        let index = lease.prepared(device, self.capabilities, plan).await?;
         let prepared = &lease.plans[index];
         self.upload(prepared, inputs)?;
         let count = prepared.steps.len() as u32;

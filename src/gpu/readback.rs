@@ -18,7 +18,8 @@ impl ReadbackRing {
         match free {
             Some(set) => Ok(set),
             None => {
-                let make = || graph.outputs.iter().map(|(_, id)| device.readback(graph.tensor(*id).bytes())).collect();
+                let make =
+                    || graph.outputs().iter().map(|(_, id)| device.readback(graph.tensor(*id).bytes())).collect();
                 device.scoped("results", make).await
             }
         }

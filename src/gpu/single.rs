@@ -29,8 +29,8 @@ impl<'a> Single<'a> {
         operands: &[Option<Data<'_>>],
         output: &[f32],
     ) -> Result<Self> {
-        let lens: Vec<_> = operands.iter().map(|o| o.map(Data::len)).collect();
-        op.check(&lens, output.len())?;
+        let given: Vec<_> = operands.iter().map(|data| data.map(Data::given)).collect();
+        op.check(&given, output.len())?;
         let precision = capabilities.precision;
         let buffer = |bytes: &[u8]| {
             let buffer = device.buffer("operand", bytes.len() as u64);
@@ -60,8 +60,11 @@ impl<'a> Single<'a> {
         Ok(Single { device, capabilities, op, operands, output: output_buffer, len: output.len() })
     }
 
-    /// A kernel bound to the operands.
+    /// A kernel bound to the operands; one of [`candidates`], or the first of them.
     pub async fn ready(&self, kernel: Option<&'static str>) -> Result<Ready> {
+        if let Some(other) = kernel.filter(|kernel| !candidates(self.op, self.capabilities).contains(kernel)) {
+            return Err(Error::shape(self.op.name(), format!("kernel `{other}` can't run it here")));
+        }
         let dispatch = select(self.op, kernel, self.capabilities);
         let buffers: Vec<_> = self.operands.iter().chain([&self.output]).collect();
         Ready::new(self.device, &dispatch, &buffers).await
@@ -146,7 +149,7 @@ impl GpuExecutor {
     /// Values are rounded to the session's precision on the way in.
     ///
     /// # Errors
-    /// As [`GpuExecutor::run`].
+    /// [`Error::Shape`] for operands that do not fit or another kernel; errors of the device.
     pub async fn run_op(
         &self,
         op: &Op,

@@ -35,7 +35,7 @@ impl Weights {
     /// Loads what a graph reads and is not there yet.
     pub async fn load(&mut self, device: &Device, graph: &Graph) -> Result<()> {
         let mut pending = 0;
-        for node in &graph.nodes {
+        for node in graph.nodes() {
             for (operand, id) in node.inputs.iter().enumerate() {
                 let Some(tensor) = id.map(|id| graph.tensor(id)) else { continue };
                 let Kind::Weight(at) = &tensor.kind else { continue };

@@ -4,17 +4,17 @@ mod plan;
 
 pub use plan::Plan;
 
-use crate::error::Result;
-use crate::ops::{Cost, Op};
+use crate::error::{Error, Result};
+use crate::ops::{Cost, Element, Op, product};
 
 /// Names a tensor of one [`Graph`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TensorId(usize);
 
 impl TensorId {
-    /// Position in [`Graph::tensors`].
+    /// Position among the graph's tensors.
     #[must_use]
-    pub fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         self.0
     }
 }
@@ -132,7 +132,7 @@ impl Tensor {
     /// Element count.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        product(&self.shape)
     }
 
     /// Whether it has no elements.
@@ -141,10 +141,15 @@ impl Tensor {
         self.len() == 0
     }
 
+    /// Element count and kind, as operations check them.
+    fn given(&self) -> (usize, Element) {
+        (self.len(), if self.dtype == Dtype::U8 { Element::Byte } else { Element::Float })
+    }
+
     /// Size in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.len() as u64 * self.dtype.bytes()
+        (self.len() as u64).saturating_mul(self.dtype.bytes())
     }
 }
 
@@ -162,16 +167,17 @@ pub struct Node {
 }
 
 /// Nodes in execution order.
+///
+/// A graph holds valid nodes alone: each was checked when it was added, and nothing changes afterwards. Executors rely on it:
+/// they run a graph without checking an index again.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Graph {
-    /// All tensors.
-    pub tensors: Vec<Tensor>,
-    /// All nodes, each after the nodes it reads from.
-    pub nodes: Vec<Node>,
-    /// Tensors that outlive the run, by the name the caller knows.
-    pub outputs: Vec<(String, TensorId)>,
-    /// What weights and activations are stored in.
-    pub precision: Precision,
+    tensors: Vec<Tensor>,
+    nodes: Vec<Node>,
+    outputs: Vec<(String, TensorId)>,
+    precision: Precision,
+    /// Whether a node writes the tensor.
+    written: Vec<bool>,
 }
 
 impl Graph {
@@ -181,7 +187,31 @@ impl Graph {
         Graph { precision, ..Graph::default() }
     }
 
-    /// The tensor behind an id.
+    /// All tensors.
+    #[must_use]
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// All nodes, each after the nodes it reads from.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Tensors that outlive the run, by the name the caller knows.
+    #[must_use]
+    pub fn outputs(&self) -> &[(String, TensorId)] {
+        &self.outputs
+    }
+
+    /// What weights and activations are stored in.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The tensor behind an id of this graph.
     #[must_use]
     pub fn tensor(&self, id: TensorId) -> &Tensor {
         &self.tensors[id.0]
@@ -189,6 +219,7 @@ impl Graph {
 
     fn add(&mut self, name: String, shape: &[usize], dtype: Dtype, kind: Kind) -> TensorId {
         self.tensors.push(Tensor { name, shape: shape.to_vec(), dtype, kind });
+        self.written.push(false);
         TensorId(self.tensors.len() - 1)
     }
 
@@ -215,20 +246,48 @@ impl Graph {
         self.add(name.to_owned(), shape, self.precision.into(), Kind::Activation)
     }
 
-    /// Appends a node after checking that its operands and output fit its parameters.
+    /// Appends a node after checking its parameters, that its operands and output fit them, that every activation it reads was
+    /// written before, and that it writes an activation that it does not read.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] names the operation, the operand and both sizes.
     pub fn push(&mut self, label: &str, op: Op, inputs: Vec<Option<TensorId>>, output: TensorId) -> Result<()> {
-        let lens: Vec<_> = inputs.iter().map(|id| id.map(|id| self.tensor(id).len())).collect();
-        op.check(&lens, self.tensor(output).len())?;
+        let refused = |reason: String| Err(Error::shape(label, reason));
+        let known = |id: &TensorId| id.0 < self.tensors.len();
+        if !inputs.iter().flatten().chain([&output]).all(known) {
+            return refused("a tensor of another graph".to_owned());
+        }
+        let given: Vec<_> = inputs.iter().map(|id| id.map(|id| self.tensor(id).given())).collect();
+        op.check(&given, self.tensor(output).len())?;
+        for id in inputs.iter().flatten() {
+            let tensor = self.tensor(*id);
+            // Pixels, and the table that normalises them, come as they are.
+            let fits = tensor.dtype == Dtype::from(self.precision) || matches!(op, Op::Unfold(_));
+            if !fits || matches!(op, Op::Unfold(_)) && tensor.dtype == Dtype::F16 {
+                return refused(format!("operand `{}` is {:?}", tensor.name, tensor.dtype));
+            }
+            if tensor.kind == Kind::Activation && !self.written[id.0] {
+                return refused(format!("operand `{}` is not written before", tensor.name));
+            }
+        }
+        if self.tensor(output).kind != Kind::Activation || inputs.contains(&Some(output)) {
+            return refused(format!("`{}` can't be written", self.tensor(output).name));
+        }
+        self.written[output.0] = true;
         self.nodes.push(Node { label: label.to_owned(), op, inputs, output });
         Ok(())
     }
 
     /// Keeps a tensor for the caller under `name`.
-    pub fn output(&mut self, name: &str, id: TensorId) {
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if no node has written it.
+    pub fn output(&mut self, name: &str, id: TensorId) -> Result<()> {
+        if self.written.get(id.0) != Some(&true) {
+            return Err(Error::shape(name, "no node writes it"));
+        }
         self.outputs.push((name.to_owned(), id));
+        Ok(())
     }
 
     /// The largest input or activation, in bytes.

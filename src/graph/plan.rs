@@ -1,15 +1,16 @@
-//! Gives every activation a buffer slot, reusing slots whose tensor is no longer read.
+//! A graph made ready to run: every activation has a buffer slot; slots whose tensor is no longer read are used again.
 
 use super::{Graph, Kind, TensorId};
 use crate::error::{Error, Result};
 
-/// Which slot each activation lives in, and how large the slots must be.
+/// A graph with the slot that each activation lives in, and how large the slots must be.
 ///
 /// One tensor at a time has a slot to itself: storage that is written is exclusive to its buffer on a GPU, so an output
 /// never shares a slot with a tensor that is still read, the operands of its own node included. Outputs of the graph keep
 /// their slot to the end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
+    graph: Graph,
     slots: Vec<u64>,
     slot_of: Vec<Option<usize>>,
 }
@@ -19,12 +20,12 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Limit`] names the tensor that is larger.
-    pub fn new(graph: &Graph, limit: u64) -> Result<Plan> {
+    pub fn new(graph: Graph, limit: u64) -> Result<Plan> {
         if let Some(tensor) = graph.tensors.iter().find(|tensor| tensor.bytes() > limit) {
             return Err(Error::Limit { tensor: tensor.name.clone(), bytes: tensor.bytes(), limit });
         }
-        let last_use = last_uses(graph);
-        let mut plan = Plan { slots: Vec::new(), slot_of: vec![None; graph.tensors.len()] };
+        let last_use = last_uses(&graph);
+        let mut plan = Plan { slots: Vec::new(), slot_of: vec![None; graph.tensors.len()], graph: Graph::default() };
         let mut free: Vec<usize> = Vec::new();
         for (step, node) in graph.nodes.iter().enumerate() {
             let output = node.output.index();
@@ -40,7 +41,14 @@ impl Plan {
                 }
             }
         }
+        plan.graph = graph;
         Ok(plan)
+    }
+
+    /// The graph that was planned.
+    #[must_use]
+    pub fn graph(&self) -> &Graph {
+        &self.graph
     }
 
     /// The free slot that wastes least, or the largest one grown, or a new one.
@@ -73,7 +81,7 @@ impl Plan {
     /// Bytes of all slots together: the peak of a run's activations.
     #[must_use]
     pub fn peak_bytes(&self) -> u64 {
-        self.slots.iter().sum()
+        self.slots.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes))
     }
 }
 
@@ -114,7 +122,7 @@ mod tests {
             ids.push(y);
         }
         for (i, &at) in kept.iter().enumerate() {
-            graph.output(&format!("o{i}"), ids[at % ids.len()]);
+            graph.output(&format!("o{i}"), ids[1 + at % (ids.len() - 1)]).unwrap();
         }
         graph
     }
@@ -126,7 +134,7 @@ mod tests {
             kept in prop::collection::vec(0usize..99, 1..4),
         ) {
             let graph = graph(&nodes, &kept);
-            let plan = Plan::new(&graph, u64::MAX).unwrap();
+            let plan = Plan::new(graph.clone(), u64::MAX).unwrap();
             // Run it symbolically: a slot holds the tensor last written to it, and every read must find its own.
             let mut holds = vec![None; plan.slots().len()];
             for node in &graph.nodes {
@@ -153,13 +161,13 @@ mod tests {
     #[test]
     fn a_chain_needs_two_slots_and_an_output_keeps_its_own() {
         let chain: Vec<_> = (0..10).map(|i| (i, i, 0)).collect();
-        assert_eq!(Plan::new(&graph(&chain, &[10]), u64::MAX).unwrap().slots().len(), 2);
-        assert_eq!(Plan::new(&graph(&chain, &[10, 3]), u64::MAX).unwrap().slots().len(), 3);
+        assert_eq!(Plan::new(graph(&chain, &[9]), u64::MAX).unwrap().slots().len(), 2);
+        assert_eq!(Plan::new(graph(&chain, &[9, 2]), u64::MAX).unwrap().slots().len(), 3);
     }
 
     #[test]
     fn a_tensor_over_the_limit_is_named() {
-        let error = Plan::new(&graph(&[(0, 0, 100)], &[1]), 400).unwrap_err();
+        let error = Plan::new(graph(&[(0, 0, 100)], &[0]), 400).unwrap_err();
         assert_eq!(error.to_string(), "tensor `t0` needs 656 bytes, the device binds at most 400");
     }
 }

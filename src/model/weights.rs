@@ -34,7 +34,7 @@ pub fn weight_specs(cfg: &VitConfig) -> Result<Vec<WeightSpec>> {
         u64::MAX,
     )?;
     let mut specs: Vec<WeightSpec> = Vec::new();
-    for tensor in &graph.tensors {
+    for tensor in graph.tensors() {
         let Kind::Weight(weight) = &tensor.kind else { continue };
         let mut shape = tensor.shape.clone();
         shape[0] += weight.rows.map_or(0, |(first, _)| first);

@@ -1,6 +1,6 @@
 //! `y = scale·(a + b)`: the mean of a distilled model's two heads.
 
-use super::{Operands, operand};
+use super::{Operands, operand, positive};
 
 /// Operands: `a [len]`, `b [len]`; output `[len]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +12,10 @@ pub struct Add {
 }
 
 impl Add {
+    pub(super) fn valid(&self) -> Result<(), String> {
+        positive(&[("len", self.len)])
+    }
+
     pub(super) fn operand_lens(&self) -> Vec<Option<usize>> {
         vec![Some(self.len), Some(self.len)]
     }

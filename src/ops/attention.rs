@@ -1,6 +1,6 @@
 //! Multi-head scaled-dot-product attention (Vaswani et al. 2017), fused: the score matrix is never stored.
 
-use super::{Operands, operand};
+use super::{Operands, operand, positive, product};
 
 /// Where a sequence lies inside a tensor, in elements: `offset + outer·o + seq·t + head·head_dim + d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,19 @@ pub struct Strides {
 
 impl Strides {
     fn end(self, outer: usize, seq: usize, width: usize) -> usize {
-        self.offset + self.outer * (outer - 1) + self.seq * (seq - 1) + width
+        let steps =
+            [(self.outer, outer), (self.seq, seq)].map(|(step, count)| product(&[step, count.saturating_sub(1)]));
+        self.offset.saturating_add(steps[0]).saturating_add(steps[1]).saturating_add(width)
+    }
+
+    /// Whether `outer` sequences of `seq` rows of `width` lie apart from each other.
+    fn are_apart(self, outer: usize, seq: usize, width: usize) -> bool {
+        let nested = |(inner, inners): (usize, usize), (step, steps): (usize, usize)| {
+            let row = product(&[inner, inners.saturating_sub(1)]).saturating_add(width);
+            (inners == 1 || inner >= width) && (steps == 1 || step >= row)
+        };
+        let (seq, outer) = ((self.seq, seq), (self.outer, outer));
+        nested(seq, outer) || nested(outer, seq)
     }
 }
 
@@ -59,8 +71,22 @@ impl Attention {
         Attention { outer, heads, head_dim, q_len, kv_len, scale, post_scale, q: part(0), k: part(1), v: part(2), o }
     }
 
+    /// Heads side by side.
+    fn width(&self) -> usize {
+        product(&[self.heads, self.head_dim])
+    }
+
+    pub(super) fn valid(&self) -> Result<(), String> {
+        positive(&[("outer", self.outer), ("heads", self.heads), ("head_dim", self.head_dim)])?;
+        positive(&[("q_len", self.q_len), ("kv_len", self.kv_len)])?;
+        if !self.o.are_apart(self.outer, self.q_len, self.width()) {
+            return Err(format!("rows of the output overlap: {:?}", self.o));
+        }
+        Ok(())
+    }
+
     pub(super) fn operand_lens(&self) -> Vec<Option<usize>> {
-        let width = self.heads * self.head_dim;
+        let width = self.width();
         [(self.q, self.q_len), (self.k, self.kv_len), (self.v, self.kv_len)]
             .into_iter()
             .map(|(at, len)| Some(at.end(self.outer, len, width)))
@@ -68,11 +94,11 @@ impl Attention {
     }
 
     pub(super) fn output_len(&self) -> usize {
-        self.o.end(self.outer, self.q_len, self.heads * self.head_dim)
+        self.o.end(self.outer, self.q_len, self.width())
     }
 
     pub(super) fn flop(&self) -> f64 {
-        (self.outer * self.heads * self.q_len) as f64 * self.kv_len as f64 * (4.0 * self.head_dim as f64 + 4.0)
+        product(&[self.outer, self.heads, self.q_len]) as f64 * self.kv_len as f64 * (4.0 * self.head_dim as f64 + 4.0)
     }
 
     pub(super) fn reference(&self, operands: &Operands<'_>, out: &mut [f32]) {

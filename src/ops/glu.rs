@@ -1,6 +1,6 @@
 //! Gated linear units (Shazeer 2020): SwiGLU with SiLU, GEGLU with GELU.
 
-use super::{Activation, Operands, operand};
+use super::{Activation, Operands, operand, positive, product};
 
 /// `y[r] = act(x[r, ..width])·x[r, width..]`. Operand: `x [rows, 2·width]`, the gate first; output `[rows, width]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,12 +14,16 @@ pub struct Glu {
 }
 
 impl Glu {
+    pub(super) fn valid(&self) -> Result<(), String> {
+        positive(&[("rows", self.rows), ("width", self.width)])
+    }
+
     pub(super) fn operand_lens(&self) -> Vec<Option<usize>> {
-        vec![Some(2 * self.rows * self.width)]
+        vec![Some(product(&[2, self.rows, self.width]))]
     }
 
     pub(super) fn output_len(&self) -> usize {
-        self.rows * self.width
+        product(&[self.rows, self.width])
     }
 
     pub(super) fn flop(&self) -> f64 {

@@ -1,7 +1,7 @@
 //! Layer normalisation over the trailing axes (Ba, Kiros and Hinton 2016), biased variance as PyTorch's; and its relative
 //! without mean and bias, root-mean-square normalisation (Zhang and Sennrich 2019).
 
-use super::{Operands, operand};
+use super::{Operands, operand, positive, product};
 
 /// `y = (x − mean)/√(var + eps)·weight + bias`, or `y = x/√(mean(x²) + eps)·weight`, within each group of `len`
 /// consecutive values.
@@ -25,15 +25,19 @@ impl LayerNorm {
     #[must_use]
     pub fn over(shape: &[usize], axes: usize, eps: f32) -> Self {
         let (outer, inner) = shape.split_at(shape.len() - axes.min(shape.len()));
-        LayerNorm { groups: outer.iter().product(), len: inner.iter().product(), eps, rms: false }
+        LayerNorm { groups: product(outer), len: product(inner), eps, rms: false }
+    }
+
+    pub(super) fn valid(&self) -> Result<(), String> {
+        positive(&[("groups", self.groups), ("len", self.len)])
     }
 
     pub(super) fn operand_lens(&self) -> Vec<Option<usize>> {
-        vec![Some(self.groups * self.len), Some(self.len), (!self.rms).then_some(self.len)]
+        vec![Some(product(&[self.groups, self.len])), Some(self.len), (!self.rms).then_some(self.len)]
     }
 
     pub(super) fn output_len(&self) -> usize {
-        self.groups * self.len
+        product(&[self.groups, self.len])
     }
 
     pub(super) fn flop(&self) -> f64 {

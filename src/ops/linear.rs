@@ -1,6 +1,6 @@
 //! `y = residual + gamma ⊙ act(x·Wᵀ + bias)`: every product in the model, with its epilogue.
 
-use super::{Activation, Operands, operand};
+use super::{Activation, Operands, operand, positive, product};
 
 /// A linear layer over rows.
 ///
@@ -42,10 +42,18 @@ impl Linear {
         Linear { m, n, k, act, bias: false, gamma: false, residual: false, x_row: 0, y_row: 0, y_col: 0, ld: n }
     }
 
+    pub(super) fn valid(&self) -> Result<(), String> {
+        positive(&[("m", self.m), ("n", self.n), ("k", self.k)])?;
+        if self.y_col.checked_add(self.n).is_none_or(|end| end > self.ld) {
+            return Err(format!("columns {}.. and {} more pass a row of {}", self.y_col, self.n, self.ld));
+        }
+        Ok(())
+    }
+
     pub(super) fn operand_lens(&self) -> Vec<Option<usize>> {
         vec![
-            Some((self.x_row + self.m) * self.k),
-            Some(self.n * self.k),
+            Some(product(&[self.x_row.saturating_add(self.m), self.k])),
+            Some(product(&[self.n, self.k])),
             self.bias.then_some(self.n),
             self.gamma.then_some(self.n),
             self.residual.then_some(self.output_len()),
@@ -53,7 +61,7 @@ impl Linear {
     }
 
     pub(super) fn output_len(&self) -> usize {
-        (self.y_row + self.m) * self.ld
+        product(&[self.y_row.saturating_add(self.m), self.ld])
     }
 
     pub(super) fn flop(&self) -> f64 {

@@ -28,6 +28,15 @@ pub use unfold::{PixelSource, Unfold};
 
 use crate::error::{Error, Result};
 
+/// What an operand's elements are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// Floats of the graph's precision (or f32, where the operation takes that alone).
+    Float,
+    /// Bytes: image pixels.
+    Byte,
+}
+
 /// The operations a graph is made of.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "each variant is documented at the struct it carries")]
@@ -49,17 +58,6 @@ pub struct Cost {
     pub flop: f64,
     /// Bytes read and written if every tensor moves once.
     pub bytes: f64,
-}
-
-/// What a device can do at most, measured on it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Peak {
-    /// f32 multiply-adds outside matrix cores, in FLOP a second (two each).
-    pub fma: f64,
-    /// Products of f16 with f32 sums on matrix cores, in FLOP a second, where the session uses them.
-    pub matrix: Option<f64>,
-    /// Bytes read plus bytes written a second by a copy larger than most caches.
-    pub copy: f64,
 }
 
 /// A borrowed operand of the reference functions.
@@ -103,6 +101,15 @@ impl<'a> Data<'a> {
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.len() == 0
+    }
+
+    /// Element count and kind, as [`Op::check`] takes them.
+    #[must_use]
+    pub fn given(self) -> (usize, Element) {
+        match self {
+            Data::F32(values) => (values.len(), Element::Float),
+            Data::U8(values) => (values.len(), Element::Byte),
+        }
     }
 }
 
@@ -156,15 +163,26 @@ impl Op {
     #[must_use]
     pub fn cost(&self, element: u64) -> Cost {
         let flop = each!(self, op => op.flop());
-        let moved: usize = self.operand_lens().iter().flatten().sum::<usize>() + self.output_len();
-        Cost { flop, bytes: element as f64 * moved as f64 }
+        let moved: f64 = self.operand_lens().iter().flatten().chain([&self.output_len()]).map(|&len| len as f64).sum();
+        Cost { flop, bytes: element as f64 * moved }
     }
 
-    /// Checks operand and output sizes against this operation's parameters.
+    /// What the elements of the operand at `position` must be.
+    #[must_use]
+    pub fn element(&self, position: usize) -> Element {
+        match self {
+            Op::Unfold(Unfold { source: PixelSource::Bytes, .. }) if position == 0 => Element::Byte,
+            _ => Element::Float,
+        }
+    }
+
+    /// Checks the parameters by themselves, then operands (element count and kind) and the output's element count against
+    /// them. Whoever passes may be run without further checks of any index.
     ///
     /// # Errors
-    /// [`Error::Shape`] names the operand (by position) and both sizes.
-    pub fn check(&self, operands: &[Option<usize>], output: usize) -> Result<()> {
+    /// [`Error::Shape`] names the parameter, or the operand (by position) and both sizes.
+    pub fn check(&self, operands: &[Option<(usize, Element)>], output: usize) -> Result<()> {
+        each!(self, op => op.valid()).map_err(|reason| Error::shape(self.name(), reason))?;
         let wanted = self.operand_lens();
         if wanted.len() != operands.len() {
             return Err(Error::shape(
@@ -174,15 +192,18 @@ impl Op {
         }
         for (i, (want, have)) in wanted.iter().zip(operands).enumerate() {
             let fits = match (want, have) {
-                (Some(want), Some(have)) => have >= want,
+                (Some(want), Some((have, element))) => have >= want && *element == self.element(i),
                 (None, None) => true,
                 _ => false,
             };
             if !fits {
-                return Err(Error::shape(
-                    self.name(),
-                    format!("operand {i}: {want:?} elements expected, {have:?} given"),
-                ));
+                let words = |operand: Option<(usize, Element)>| match operand {
+                    Some((len, Element::Float)) => format!("{len} floats"),
+                    Some((len, Element::Byte)) => format!("{len} bytes"),
+                    None => "nothing".to_owned(),
+                };
+                let (want, have) = (words(want.map(|len| (len, self.element(i)))), words(*have));
+                return Err(Error::shape(self.name(), format!("operand {i}: {want} expected, {have} given")));
             }
         }
         if output < self.output_len() {
@@ -199,10 +220,24 @@ impl Op {
     /// # Errors
     /// [`Error::Shape`] where an operand or the output is too short.
     pub fn reference(&self, operands: &Operands<'_>, out: &mut [f32]) -> Result<()> {
-        let lens: Vec<_> = operands.iter().map(|data| data.map(Data::len)).collect();
-        self.check(&lens, out.len())?;
+        let given: Vec<_> = operands.iter().map(|data| data.map(Data::given)).collect();
+        self.check(&given, out.len())?;
         each!(self, op => op.reference(operands, out));
         Ok(())
+    }
+}
+
+/// The product of sizes, or the largest number where it is larger: no tensor has so many elements, so that a check against one
+/// fails.
+pub(crate) fn product(sizes: &[usize]) -> usize {
+    sizes.iter().fold(1, |product: usize, size| product.saturating_mul(*size))
+}
+
+/// Refuses sizes of 0, by name.
+fn positive(sizes: &[(&str, usize)]) -> Result<(), String> {
+    match sizes.iter().find(|(_, size)| *size == 0) {
+        Some((name, _)) => Err(format!("{name} is 0")),
+        None => Ok(()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Operands, operand};
+use super::{Operands, operand, positive, product};
 
 /// Which tokens make the pooled vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -83,20 +83,31 @@ impl Pool {
     pub fn range(&self) -> (usize, usize) {
         match self.kind {
             PoolKind::Token(i) => (i, 1),
-            kind => (kind.first(), self.tokens - kind.first()),
+            kind => (kind.first(), self.tokens.saturating_sub(kind.first())),
         }
     }
 
+    pub(super) fn valid(&self) -> Result<(), String> {
+        positive(&[("batch", self.batch), ("tokens", self.tokens), ("width", self.width)])?;
+        if self.kind.first() >= self.tokens {
+            return Err(format!("token {} of {} is pooled", self.kind.first(), self.tokens));
+        }
+        if self.col.checked_add(self.width).is_none_or(|end| end > self.ld) {
+            return Err(format!("columns {}.. and {} more pass a row of {}", self.col, self.width, self.ld));
+        }
+        Ok(())
+    }
+
     pub(super) fn operand_lens(&self) -> Vec<Option<usize>> {
-        vec![Some(self.batch * self.tokens * self.width)]
+        vec![Some(product(&[self.batch, self.tokens, self.width]))]
     }
 
     pub(super) fn output_len(&self) -> usize {
-        self.batch * self.ld
+        product(&[self.batch, self.ld])
     }
 
     pub(super) fn flop(&self) -> f64 {
-        (self.batch * self.range().1 * self.width) as f64
+        product(&[self.batch, self.range().1, self.width]) as f64
     }
 
     pub(super) fn reference(&self, operands: &Operands<'_>, out: &mut [f32]) {

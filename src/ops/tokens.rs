@@ -1,6 +1,6 @@
 //! Token assembly: prefix tokens (class, distillation, registers) before the patches, position embedding added.
 
-use super::{Operands, operand};
+use super::{Operands, operand, positive, product};
 
 /// Puts `prefix` learned tokens before each image's patches and adds the position table.
 ///
@@ -24,16 +24,24 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    pub(super) fn valid(&self) -> Result<(), String> {
+        positive(&[("batch", self.batch), ("patches", self.patches), ("width", self.width)])?;
+        if self.pos_prefix > self.prefix {
+            return Err(format!("positions for {} of {} prefix tokens", self.pos_prefix, self.prefix));
+        }
+        Ok(())
+    }
+
     pub(super) fn operand_lens(&self) -> Vec<Option<usize>> {
         vec![
-            Some(self.batch * self.patches * self.width),
-            (self.prefix > 0).then_some(self.prefix * self.width),
-            self.pos.then_some((self.pos_prefix + self.patches) * self.width),
+            Some(product(&[self.batch, self.patches, self.width])),
+            (self.prefix > 0).then(|| product(&[self.prefix, self.width])),
+            self.pos.then(|| product(&[self.pos_prefix.saturating_add(self.patches), self.width])),
         ]
     }
 
     pub(super) fn output_len(&self) -> usize {
-        self.batch * (self.prefix + self.patches) * self.width
+        product(&[self.batch, self.prefix.saturating_add(self.patches), self.width])
     }
 
     pub(super) fn flop(&self) -> f64 {

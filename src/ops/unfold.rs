@@ -1,6 +1,6 @@
 //! Cuts an image into patches, one row per patch, in the order of a convolution's weights (c, y, x).
 
-use super::{Data, Operands};
+use super::{Data, Operands, positive, product};
 
 /// What the pixels are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,20 +32,30 @@ impl Unfold {
     /// Patches per column and per row.
     #[must_use]
     pub fn grid(&self) -> (usize, usize) {
-        (self.size.0 / self.patch.0, self.size.1 / self.patch.1)
+        let along = |size: usize, patch: usize| size.checked_div(patch).unwrap_or(0);
+        (along(self.size.0, self.patch.0), along(self.size.1, self.patch.1))
+    }
+
+    pub(super) fn valid(&self) -> Result<(), String> {
+        let ((h, w), (ph, pw)) = (self.size, self.patch);
+        positive(&[("batch", self.batch), ("chans", self.chans), ("patch", ph.min(pw))])?;
+        if ph > h || pw > w {
+            return Err(format!("patches of {ph}x{pw} in an image of {h}x{w}"));
+        }
+        Ok(())
     }
 
     pub(super) fn operand_lens(&self) -> Vec<Option<usize>> {
-        let pixels = self.batch * self.chans * self.size.0 * self.size.1;
+        let pixels = product(&[self.batch, self.chans, self.size.0, self.size.1]);
         match self.source {
-            PixelSource::Bytes => vec![Some(pixels), Some(self.chans * 256)],
+            PixelSource::Bytes => vec![Some(pixels), Some(product(&[self.chans, 256]))],
             PixelSource::Planes => vec![Some(pixels)],
         }
     }
 
     pub(super) fn output_len(&self) -> usize {
         let (gh, gw) = self.grid();
-        self.batch * gh * gw * self.chans * self.patch.0 * self.patch.1
+        product(&[self.batch, gh, gw, self.chans, self.patch.0, self.patch.1])
     }
 
     pub(super) fn flop(&self) -> f64 {

@@ -8,17 +8,18 @@ mod watched;
 pub use classifier::Classifier;
 pub use output::{Output, Outputs};
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::checkpoint::Checkpoint;
 use crate::cpu::CpuExecutor;
 use crate::error::{Error, Result};
-use crate::gpu::{Choice, DeviceRequest, GpuExecutor, Kernels, Startup, adapters, automatic};
-use crate::graph::Precision;
+use crate::executor::{Executor, Peak, Startup, Tuning};
+use crate::gpu::{DeviceRequest, GpuExecutor, Kernels, adapters, automatic};
+use crate::graph::{Plan, Precision};
 use crate::labels::Prediction;
 use crate::model::{Head, Input, Request, Taps, WeightLoader};
-use crate::ops::{Data, Peak};
+use crate::ops::Data;
 use crate::preprocess::{Image, Pixels};
 use watched::Watched;
 
@@ -41,22 +42,17 @@ impl Default for SessionOptions {
     }
 }
 
-enum Backend {
-    Cpu(CpuExecutor),
-    Gpu(Box<GpuExecutor>),
-}
-
 /// A model, its weights on one device, and the plans for the batch sizes seen so far.
 ///
 /// `Send + Sync`: threads may share one; their calls take turns on the device.
 pub struct Session {
     checkpoint: Checkpoint,
-    backend: Backend,
+    executor: Box<dyn Executor>,
     weights: Arc<Watched>,
     precision: Precision,
     table: Vec<f32>,
     note: Option<String>,
-    graphs: Mutex<HashMap<Request, run::Planned>>,
+    plans: Mutex<HashMap<Request, Arc<Plan>>>,
     /// Found at the first run: every later one needs it too.
     max_batch: OnceLock<usize>,
 }
@@ -91,38 +87,41 @@ impl Session {
             (Precision::I8, DeviceRequest::Auto) => &DeviceRequest::Cpu,
             (_, asked) => asked,
         };
-        let backend = match GpuExecutor::open(device, options.kernels, precision, Arc::clone(&loader)).await? {
-            Some(gpu) => Backend::Gpu(Box::new(gpu)),
-            None if precision == Precision::F16 => {
-                let reason = match options.device {
-                    DeviceRequest::Auto => format!("f16 needs a GPU: {}", automatic(&adapters().await).1),
-                    _ => "the processor computes in f32 or i8: f16 needs a GPU".to_owned(),
-                };
-                return Err(Error::NoDevice { request: options.device.to_string(), reason });
-            }
-            None => {
-                if precision == Precision::I8 && !CpuExecutor::has_dot_products() {
-                    note = Some("this processor has no AVX-512 VNNI: i8 is slower than f32 here".to_owned());
+        let executor: Box<dyn Executor> =
+            match GpuExecutor::open(device, options.kernels, precision, Arc::clone(&loader)).await? {
+                Some(gpu) => Box::new(gpu),
+                None if precision == Precision::F16 => {
+                    let reason = match options.device {
+                        DeviceRequest::Auto => format!("f16 needs a GPU: {}", automatic(&adapters().await).1),
+                        _ => "the processor computes in f32 or i8: f16 needs a GPU".to_owned(),
+                    };
+                    return Err(Error::NoDevice { request: options.device.to_string(), reason });
                 }
-                if precision == Precision::I8 && options.device == DeviceRequest::Auto && note.is_none() {
-                    note = Some("i8 runs on the processor".to_owned());
+                None => {
+                    if precision == Precision::I8 && !CpuExecutor::has_dot_products() {
+                        note = Some("this processor has no AVX-512 VNNI: i8 is slower than f32 here".to_owned());
+                    }
+                    if precision == Precision::I8 && options.device == DeviceRequest::Auto && note.is_none() {
+                        note = Some("i8 runs on the processor".to_owned());
+                    }
+                    if *device == DeviceRequest::Auto {
+                        note = Some(format!(
+                            "no GPU is used ({}): running on the processor",
+                            automatic(&adapters().await).1
+                        ));
+                    }
+                    Box::new(CpuExecutor::new(loader, options.threads)?)
                 }
-                if *device == DeviceRequest::Auto {
-                    note =
-                        Some(format!("no GPU is used ({}): running on the processor", automatic(&adapters().await).1));
-                }
-                Backend::Cpu(CpuExecutor::new(loader, options.threads)?)
-            }
-        };
+            };
         let table = checkpoint.transform.table();
         Ok(Session {
             checkpoint,
-            backend,
+            executor,
             weights,
             precision,
             table,
             note,
-            graphs: Mutex::default(),
+            plans: Mutex::default(),
             max_batch: OnceLock::new(),
         })
     }
@@ -130,10 +129,7 @@ impl Session {
     /// The adapter's name, or `cpu`.
     #[must_use]
     pub fn device(&self) -> &str {
-        match &self.backend {
-            Backend::Cpu(_) => "cpu",
-            Backend::Gpu(gpu) => gpu.name(),
-        }
+        self.executor.name()
     }
 
     /// The arithmetic's precision.
@@ -144,20 +140,14 @@ impl Session {
 
     /// GPU kernels chosen by measurement so far, and those left alone with the reason.
     #[must_use]
-    pub fn tuning(&self) -> (Vec<Choice>, BTreeMap<String, String>) {
-        match &self.backend {
-            Backend::Cpu(_) => Default::default(),
-            Backend::Gpu(gpu) => pollster::block_on(gpu.tuning()),
-        }
+    pub fn tuning(&self) -> Tuning {
+        self.executor.tuning()
     }
 
     /// Seconds spent so far on what is done once; `None` on the processor, which reads weights and does nothing else.
     #[must_use]
     pub fn startup(&self) -> Option<Startup> {
-        match &self.backend {
-            Backend::Cpu(_) => None,
-            Backend::Gpu(gpu) => Some(pollster::block_on(gpu.startup())),
-        }
+        self.executor.startup()
     }
 
     /// What the device can do at most, measured now.
@@ -165,10 +155,7 @@ impl Session {
     /// # Errors
     /// Errors of the device.
     pub fn peak(&self) -> Result<Peak> {
-        match &self.backend {
-            Backend::Cpu(cpu) => cpu.peak(),
-            Backend::Gpu(gpu) => pollster::block_on(gpu.peak()),
-        }
+        pollster::block_on(self.executor.peak())
     }
 
     /// Why the device is not the one a user would hope for, if so.

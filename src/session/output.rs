@@ -82,7 +82,7 @@ impl Unchecked {
 
 /// Appends one batch's results to those of the batches before.
 pub(super) fn join(joined: &mut Vec<Output>, graph: &Graph, results: Vec<Vec<f32>>) {
-    for (i, ((name, id), values)) in graph.outputs.iter().zip(results).enumerate() {
+    for (i, ((name, id), values)) in graph.outputs().iter().zip(results).enumerate() {
         let shape = &graph.tensor(*id).shape;
         match joined.get_mut(i) {
             Some(output) => {

@@ -2,16 +2,13 @@
 
 use std::sync::{Arc, PoisonError};
 
+use super::Session;
 use super::output::{Output, Outputs, Unchecked, join};
-use super::{Backend, Session};
 use crate::error::{Error, Result};
-use crate::gpu::{OpTime, Running};
-use crate::graph::{Graph, Plan};
+use crate::executor::{OpTime, Running};
+use crate::graph::Plan;
 use crate::model::{Batch, Input, Request, Taps, build};
 use crate::ops::{Cost, Data};
-
-/// A graph with its plan.
-pub(super) type Planned = (Arc<Graph>, Arc<Plan>);
 
 /// Token rows of one run: a dispatch has at most 65,535 workgroups a dimension, the smallest tile has 16 rows.
 const MAX_ROWS: usize = 65_535 * 16;
@@ -19,8 +16,8 @@ const MAX_ROWS: usize = 65_535 * 16;
 const MAX_IMAGES: usize = 65_535;
 /// Bytes of activations that an automatic batch may take.
 const AUTO_BYTES: u64 = 512 << 20;
-/// Graphs kept per session; an app that changes its batch size at every call must not grow without end.
-const KEPT_GRAPHS: usize = 16;
+/// Plans kept per session; an app that changes its batch size at every call must not grow without end.
+const KEPT_PLANS: usize = 16;
 
 impl Session {
     /// A request in this session's precision, of no batch size yet.
@@ -39,7 +36,8 @@ impl Session {
         let batch = self.checkpoint.config.weight_batch();
         let request = Request { batch, ..self.request(Input::Planes) };
         let one = build(&self.checkpoint.config, request, u64::MAX)?;
-        let fitting = usize::try_from(self.limit() * batch as u64 / one.largest_bytes().max(1)).unwrap_or(usize::MAX);
+        let fitting = usize::try_from(self.limit().saturating_mul(batch as u64) / one.largest_bytes().max(1))
+            .unwrap_or(usize::MAX);
         let dispatchable = (MAX_ROWS / self.checkpoint.config.tokens().max(1)).min(MAX_IMAGES);
         Ok(*self.max_batch.get_or_init(|| fitting.min(dispatchable).max(1)))
     }
@@ -56,11 +54,7 @@ impl Session {
             // All there are: another batch would be another result.
             Batch::Coupled => return self.max_batch(),
         }
-        let busy = match &self.backend {
-            Backend::Gpu(gpu) if !gpu.report().is_software() => 64,
-            _ => 4,
-        };
-        let mut batch = busy.min(self.max_batch()?);
+        let mut batch = self.executor.busy_batch().min(self.max_batch()?);
         while batch > 1 && self.footprint(batch)?.0 > AUTO_BYTES {
             batch = batch.div_ceil(2);
         }
@@ -72,8 +66,8 @@ impl Session {
     /// # Errors
     /// [`crate::Error::Limit`] names a tensor that can't be made to fit.
     pub fn footprint(&self, batch: usize) -> Result<(u64, Cost)> {
-        let (graph, plan) = self.graph(Request { batch, ..self.request(Input::Bytes) })?;
-        Ok((plan.peak_bytes(), graph.cost()))
+        let plan = self.plan(Request { batch, ..self.request(Input::Bytes) })?;
+        Ok((plan.peak_bytes(), plan.graph().cost()))
     }
 
     /// Runs `count` images in as few batches as the device allows and joins the results.
@@ -97,27 +91,20 @@ impl Session {
             _ => {}
         }
         let mut joined: Vec<Output> = Vec::new();
-        let mut running: Option<(Arc<Graph>, Running)> = None;
+        let mut running: Option<(Arc<Plan>, Running)> = None;
         for start in (0..count).step_by(step) {
             let batch = step.min(count - start);
-            let (graph, plan) = self.graph(Request { batch, ..request })?;
-            let inputs = inputs(start..start + batch);
-            match &self.backend {
-                Backend::Cpu(cpu) => join(&mut joined, &graph, cpu.run(&graph, &plan, &inputs)?),
-                Backend::Gpu(gpu) => {
-                    // The next batch goes up while the device computes this one.
-                    let started = gpu.start(&graph, &inputs).await?;
-                    if let Some((graph, running)) = running.replace((graph, started)) {
-                        join(&mut joined, &graph, running.finish(gpu).await?);
-                    }
-                }
+            let plan = self.plan(Request { batch, ..request })?;
+            // The next batch is handed over while the device computes this one.
+            let started = self.executor.start(&plan, &inputs(start..start + batch)).await?;
+            if let Some((plan, running)) = running.replace((plan, started)) {
+                join(&mut joined, plan.graph(), running.finish().await?);
             }
         }
-        if let (Some((graph, running)), Backend::Gpu(gpu)) = (running, &self.backend) {
-            join(&mut joined, &graph, running.finish(gpu).await?);
+        if let Some((plan, running)) = running {
+            join(&mut joined, plan.graph(), running.finish().await?);
         }
-        let (graph, _) = self.graph(Request { batch: step, ..request })?;
-        let affected = self.weights.affected(&graph);
+        let affected = self.weights.affected(self.plan(Request { batch: step, ..request })?.graph());
         Ok(Unchecked { outputs: Outputs(joined), precision: self.precision, affected })
     }
 
@@ -127,33 +114,27 @@ impl Session {
     /// # Errors
     /// Errors of the device.
     pub fn profile(&self, batch: usize) -> Result<Option<Vec<OpTime>>> {
-        let Backend::Gpu(gpu) = &self.backend else { return Ok(None) };
-        let (graph, _) = self.graph(Request { batch, ..self.request(Input::Bytes) })?;
+        let plan = self.plan(Request { batch, ..self.request(Input::Bytes) })?;
         let (h, w) = self.checkpoint.config.img_size;
         let bytes = vec![0u8; batch * 3 * h * w];
         let inputs = [("pixels", Data::U8(&bytes)), ("normalize", Data::F32(&self.table))];
-        pollster::block_on(gpu.profile(&graph, &inputs))
+        pollster::block_on(self.executor.profile(&plan, &inputs))
     }
 
     fn limit(&self) -> u64 {
-        match &self.backend {
-            Backend::Cpu(_) => u64::MAX,
-            Backend::Gpu(gpu) => gpu.max_tensor_bytes(),
-        }
+        self.executor.max_tensor_bytes()
     }
 
-    fn graph(&self, request: Request) -> Result<Planned> {
-        let mut graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((graph, plan)) = graphs.get(&request) {
-            return Ok((Arc::clone(graph), Arc::clone(plan)));
+    fn plan(&self, request: Request) -> Result<Arc<Plan>> {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = plans.get(&request) {
+            return Ok(Arc::clone(plan));
         }
-        let graph = build(&self.checkpoint.config, request, self.limit())?;
-        let plan = Plan::new(&graph, self.limit())?;
-        let made = (Arc::new(graph), Arc::new(plan));
-        if graphs.len() == KEPT_GRAPHS {
-            graphs.clear();
+        let plan = Arc::new(Plan::new(build(&self.checkpoint.config, request, self.limit())?, self.limit())?);
+        if plans.len() == KEPT_PLANS {
+            plans.clear();
         }
-        graphs.insert(request, (Arc::clone(&made.0), Arc::clone(&made.1)));
-        Ok(made)
+        plans.insert(request, Arc::clone(&plan));
+        Ok(plan)
     }
 }

@@ -33,7 +33,7 @@ impl Watched {
             Kind::Weight(at) => found.get(&at.name).cloned(),
             _ => None,
         };
-        let outputs = graph.outputs.iter();
+        let outputs = graph.outputs().iter();
         outputs.filter_map(|(name, id)| Some((name.clone(), sources(graph, *id).iter().find_map(bad)?))).collect()
     }
 }
@@ -51,7 +51,7 @@ impl WeightLoader for Watched {
 /// Every tensor that one depends on.
 fn sources(graph: &Graph, id: TensorId) -> HashSet<TensorId> {
     let mut sources = HashSet::from([id]);
-    for node in graph.nodes.iter().rev() {
+    for node in graph.nodes().iter().rev() {
         if sources.contains(&node.output) {
             sources.extend(node.inputs.iter().flatten());
         }

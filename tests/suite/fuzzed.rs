@@ -75,3 +75,24 @@ fn preprocessing_to_sizes_that_no_image_has_is_refused() {
     let image = Image::from_rgb(4, 3, vec![0; 36]).unwrap();
     assert!(open(text).unwrap().apply(&image).unwrap_err().is_input());
 }
+
+#[test]
+fn ratios_and_sizes_beyond_any_model_are_errors() {
+    for (model, key, value) in [
+        ("hf_dinov2_swiglu", "mlp_ratio", "1e308"),
+        ("hf_dinov2_swiglu", "mlp_ratio", "-1e308"),
+        ("luc_1_5", "in_chans", "2147483647"),
+    ] {
+        let folder = goldens().join("models").join(model);
+        let weights = std::fs::read(folder.join("model.safetensors")).unwrap();
+        let text = std::fs::read_to_string(folder.join("config.json")).unwrap();
+        let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+        config[key] = serde_json::from_str(value).unwrap();
+        config["patch_size"] = match model {
+            "luc_1_5" => serde_json::json!([2_147_483_647, 2_147_483_647]),
+            _ => config["patch_size"].clone(),
+        };
+        let opened = Checkpoint::from_bytes("memory", weights, Some(&config.to_string()), None);
+        assert!(opened.is_err(), "{model}: {key} = {value}");
+    }
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module with the modules of this crate it may name.
-const MAY_NAME: [(&str, &[&str]); 12] = [
+const MAY_NAME: [(&str, &[&str]); 13] = [
     ("error", &[]),
     ("ops", &["error"]),
     ("graph", &["ops", "error"]),
@@ -12,10 +12,14 @@ const MAY_NAME: [(&str, &[&str]); 12] = [
     ("preprocess", &["error"]),
     ("labels", &["error"]),
     ("checkpoint", &["model", "ops", "preprocess", "labels", "error"]),
-    ("cpu", &["graph", "ops", "model", "error"]),
-    ("gpu", &["graph", "ops", "model", "error"]),
-    ("session", &["checkpoint", "preprocess", "labels", "model", "graph", "ops", "cpu", "gpu", "error"]),
-    ("lib", &["checkpoint", "cpu", "error", "gpu", "graph", "labels", "model", "ops", "preprocess", "session"]),
+    ("executor", &["graph", "ops", "error"]),
+    ("cpu", &["executor", "graph", "ops", "model", "error"]),
+    ("gpu", &["executor", "graph", "ops", "model", "error"]),
+    ("session", &["checkpoint", "preprocess", "labels", "model", "graph", "ops", "executor", "cpu", "gpu", "error"]),
+    (
+        "lib",
+        &["checkpoint", "cpu", "error", "executor", "gpu", "graph", "labels", "model", "ops", "preprocess", "session"],
+    ),
     ("main", &[]),
 ];
 

@@ -21,5 +21,7 @@ mod ops;
 mod options;
 mod own_vit;
 mod scores;
+mod sealed;
 mod shaders;
+mod threads;
 mod tuning;

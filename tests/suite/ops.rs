@@ -1,6 +1,7 @@
 //! Every operation on every device against its plain reference, at shapes that leave edges everywhere.
 
 use vit_gpu::cpu;
+use vit_gpu::executor::Executor;
 use vit_gpu::graph::Precision;
 use vit_gpu::model::random::HashedValues;
 use vit_gpu::ops::{
@@ -301,7 +302,7 @@ fn operands_that_do_not_fit_are_errors() {
     let mut out = [0.0; 8];
     let operands = [Some(Data::F32(&x)), Some(Data::F32(&w)), Some(Data::F32(&short)), None, None];
     let error = op.reference(&operands, &mut out).unwrap_err().to_string();
-    assert_eq!(error, "linear: operand 2: Some(4) elements expected, Some(3) given");
+    assert_eq!(error, "linear: operand 2: 4 floats expected, 3 floats given");
     assert!(op.reference(&operands[..4], &mut out).is_err());
     assert!(op.reference(&[operands[0], operands[1], None, None, None], &mut out).is_err());
     let good = values("b", 4);

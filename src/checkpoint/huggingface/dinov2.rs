@@ -105,7 +105,8 @@ fn hidden_width(names: &Names, own: &Names, cfg: &VitConfig, gated: bool) -> Res
         return Err(names.contradiction("use_swiglu_ffn", stated, tensor, shape));
     }
     let Some(ratio) = names.number_field("mlp_ratio")? else { return Ok(()) };
-    let plain = (cfg.embed_dim as f64 * ratio) as usize;
+    // Wider than any model is wide enough to differ.
+    let plain = (cfg.embed_dim as f64 * ratio).min(f64::from(i32::MAX)) as usize;
     let stated = if gated { (plain * 2 / 3).div_ceil(8) * 8 } else { plain };
     if stated == cfg.mlp_hidden {
         return Ok(());

@@ -44,7 +44,10 @@ fn patch_size(names: &Names, cfg: &mut VitConfig, len: usize) -> Result<()> {
         let side = (len / cfg.in_chans.max(1)).isqrt();
         Some((side, side))
     };
-    let found = names.pair_field("patch_size")?.or_else(square).filter(|(h, w)| h * w * cfg.in_chans == len);
+    let found = names
+        .pair_field("patch_size")?
+        .or_else(square)
+        .filter(|(h, w)| crate::ops::product(&[*h, *w, cfg.in_chans]) == len);
     cfg.patch_size = found.ok_or_else(|| {
         names.config_error(format!(
             "`patch_size` must be given: patches of {len} values are no square of {} channels",

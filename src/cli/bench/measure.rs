@@ -4,10 +4,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use vit_gpu::Error;
-use vit_gpu::gpu::Startup;
+use vit_gpu::executor::{Peak, Startup};
 use vit_gpu::graph::Precision;
 use vit_gpu::model::random::HashedValues;
-use vit_gpu::ops::Peak;
 use vit_gpu::preprocess::{Orient, Pixels};
 use vit_gpu::session::Session;
 

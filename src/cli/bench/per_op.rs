@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
-use vit_gpu::gpu::OpTime;
+use vit_gpu::executor::OpTime;
 
 use super::measure::Device;
 

@@ -15,18 +15,8 @@ use super::adapter::{AdapterReport, Kernels};
 use super::device::Device;
 use super::kernels::{Capabilities, candidates};
 use crate::error::{Error, Result};
+use crate::executor::Choice;
 use crate::ops::{Attention, Linear, Op};
-
-/// What was chosen for a shape class, and how.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Choice {
-    /// The operation and its shape class.
-    pub class: String,
-    /// The kernel.
-    pub kernel: String,
-    /// Seconds it took in the trial, whose size the class states; `None` where it was remembered.
-    pub seconds: Option<f64>,
-}
 
 /// The kernels chosen so far.
 pub struct Tuner {

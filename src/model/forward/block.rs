@@ -162,7 +162,7 @@ impl Forward<'_> {
         apart: bool,
     ) -> Result<[(TensorId, Strides); N]> {
         let (tokens, width) = (self.graph.tensor(x).shape[1], self.cfg.attn_dim());
-        let bytes = self.graph.precision.bytes() * (N * self.batch * tokens * width) as u64;
+        let bytes = self.graph.precision().bytes() * (N * self.batch * tokens * width) as u64;
         if bytes <= self.limit && !apart {
             let packed = self.linear(name, x, N * width, bias, Epilogue::default())?;
             let at = |i| Strides { offset: i * width, outer: tokens * N * width, seq: N * width };
@@ -196,7 +196,7 @@ impl Forward<'_> {
         };
         let shape = self.graph.tensor(x).shape.clone();
         let rows = shape.iter().product::<usize>() / d;
-        let step = ((self.limit / (self.graph.precision.bytes() * wide as u64)) as usize).clamp(1, rows);
+        let step = ((self.limit / (self.graph.precision().bytes() * wide as u64)) as usize).clamp(1, rows);
         let [fc1, fc2] = ["fc1", "fc2"].map(|fc| format!("{name}.{fc}"));
         let (w1, b1) = (self.graph.weight(&format!("{fc1}.weight"), &[wide, d]), self.bias(&fc1, wide, bias1));
         let (w2, b2) = (self.graph.weight(&format!("{fc2}.weight"), &[d, hidden]), self.bias(&fc2, d, bias2));

@@ -19,7 +19,7 @@ impl Forward<'_> {
             x = self.norm("norm", x)?;
         }
         if last_hidden_state {
-            self.graph.output("last_hidden_state", x);
+            self.graph.output("last_hidden_state", x)?;
         }
         let norm_pooled = cfg.final_norm && !tokens_normed;
         // What the first head reads, where it is not what is pooled.
@@ -40,7 +40,7 @@ impl Forward<'_> {
             Pooling::ClassAndMean { from, layers } => self.class_and_mean(x, from, layers)?,
         };
         let pooled = self.pooled(pooled)?;
-        self.graph.output("pooled", pooled);
+        self.graph.output("pooled", pooled)?;
         let logits = match cfg.head {
             Head::None => return Ok(()),
             Head::Linear => self.head("head", pooled)?,
@@ -57,7 +57,7 @@ impl Forward<'_> {
                 self.add("head_mean", first, second, 0.5)?
             }
         };
-        self.graph.output("logits", logits);
+        self.graph.output("logits", logits)?;
         Ok(())
     }
 
@@ -145,7 +145,7 @@ impl Forward<'_> {
     /// Logits, in as many column pieces as keep each piece of the weight under the limit.
     fn head(&mut self, name: &str, pooled: TensorId) -> Result<TensorId> {
         let (classes, k) = (self.cfg.num_classes, self.cfg.pooled_dim());
-        let step = ((self.limit / (self.graph.precision.bytes() * k as u64)) as usize).clamp(1, classes.max(1));
+        let step = ((self.limit / (self.graph.precision().bytes() * k as u64)) as usize).clamp(1, classes.max(1));
         let logits = self.graph.activation(name, &[self.batch, classes]);
         for first in (0..classes).step_by(step) {
             let n = step.min(classes - first);

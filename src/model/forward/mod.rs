@@ -67,13 +67,13 @@ pub fn build(cfg: &VitConfig, request: Request, limit: u64) -> Result<Graph> {
     let only = last_token(cfg, request);
     for i in 0..cfg.depth {
         if request.taps.wants(i) {
-            pass.graph.output(&format!("hidden_states.{i}"), x);
+            pass.graph.output(&format!("hidden_states.{i}"), x)?;
         }
         x = pass.block(i, x, only.filter(|_| i + 1 == cfg.depth))?;
         pass.keep_class(i, x)?;
     }
     if request.taps.wants(cfg.depth) {
-        pass.graph.output(&format!("hidden_states.{}", cfg.depth), x);
+        pass.graph.output(&format!("hidden_states.{}", cfg.depth), x)?;
     }
     pass.finish(x, request.last_hidden_state)?;
     Ok(pass.graph)
