@@ -7,18 +7,17 @@ use std::sync::Arc;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use vit_gpu::checkpoint::{Checkpoint, Tensors};
-use vit_gpu::cpu::CpuExecutor;
-use vit_gpu::executor;
-use vit_gpu::gpu::DeviceRequest;
-use vit_gpu::graph::{Dtype, Graph, Plan, Precision};
-use vit_gpu::model::WeightLoader;
-use vit_gpu::model::random::HashedValues;
-use vit_gpu::ops::{
+use vit_gpu::internals::checkpoint::{Checkpoint, Tensors};
+use vit_gpu::internals::cpu::CpuExecutor;
+use vit_gpu::internals::executor;
+use vit_gpu::internals::graph::{Dtype, Graph, Plan};
+use vit_gpu::internals::model::WeightLoader;
+use vit_gpu::internals::model::random::HashedValues;
+use vit_gpu::internals::ops::{
     Activation, Add, Attention, Data, Glu, LayerNorm, Linear, Op, PixelSource, Pool, PoolKind, Tokens, Unfold,
 };
-use vit_gpu::preprocess::Pixels;
-use vit_gpu::session::{Session, SessionOptions};
+use vit_gpu::internals::preprocess::Pixels;
+use vit_gpu::{Device, Precision, Session};
 
 fn main() {
     divan::main();
@@ -153,8 +152,8 @@ fn batch_1_i8(bencher: Bencher<'_, '_>, name: &str) {
 fn vit_base_patch16_224(bencher: Bencher<'_, '_>, precision: &str) {
     let checkpoint = Checkpoint::open("random:vit_base_patch16_224@0").unwrap();
     let precision = precision.parse().unwrap();
-    let options = SessionOptions { device: DeviceRequest::Cpu, precision, ..SessionOptions::default() };
-    let session = Session::new(checkpoint, &options).unwrap();
+    let options = Session::builder().device(Device::Cpu).precision(precision);
+    let session = options.build(checkpoint).unwrap();
 
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/vit_base_patch16_224.safetensors");
     let (_, want) = Tensors::open(golden.as_ref()).unwrap().values("logits").unwrap();
@@ -167,7 +166,5 @@ fn vit_base_patch16_224(bencher: Bencher<'_, '_>, precision: &str) {
     let data = planes.iter().map(|value| ((value + 1.0) * 127.99) as u8).collect();
     let pixels = [Pixels { size: (224, 224), data }];
     let flop = session.footprint(1).unwrap().1.flop;
-    bencher
-        .counter(ItemsCount::new(flop as u64))
-        .bench(|| pollster::block_on(session.classify_pixels(&pixels, 5)).unwrap());
+    bencher.counter(ItemsCount::new(flop as u64)).bench(|| session.classify_pixels(&pixels, 5).unwrap());
 }

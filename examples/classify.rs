@@ -6,7 +6,7 @@ fn main() -> vit_gpu::Result<()> {
     let mut args = std::env::args().skip(1);
     let image = Image::open(args.next().unwrap_or_else(|| "assets/cat.png".into()))?;
     let classifier = match args.next() {
-        Some(model) => Classifier::open(&model)?,
+        Some(model) => Classifier::open(model)?,
         None => Classifier::bundled()?,
     };
     for prediction in classifier.classify(&image)? {

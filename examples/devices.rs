@@ -1,15 +1,13 @@
-//! Picks a device by hand: everything `vit-gpu devices` knows is in the report.
+//! Picks a device by hand, from what is known of each adapter: `cargo run --release --example devices`.
 
-use vit_gpu::checkpoint::Checkpoint;
-use vit_gpu::gpu::{DeviceRequest, adapters};
-use vit_gpu::session::{Session, SessionOptions};
+use vit_gpu::{Device, Model, Session, adapters};
 
 fn main() -> vit_gpu::Result<()> {
-    let adapters = pollster::block_on(adapters());
-    // The first adapter with a large binding, else the processor.
+    let adapters = adapters();
+    // The first adapter whose buffers can be as large as 1 GiB, else the processor.
     let chosen = adapters.iter().position(|adapter| adapter.max_binding >= 1 << 30);
-    let device = chosen.map_or(DeviceRequest::Cpu, |index| DeviceRequest::Named(index.to_string()));
-    let session = Session::new(Checkpoint::bundled()?, &SessionOptions { device, ..SessionOptions::default() })?;
+    let device = chosen.map_or(Device::Cpu, |index| Device::Named(index.to_string()));
+    let session = Session::builder().device(device).build(Model::bundled()?)?;
     println!("{} of {} adapters: {}", usize::from(chosen.is_some()), adapters.len(), session.device());
     Ok(())
 }

@@ -1,20 +1,17 @@
-//! How alike two pictures are: `cargo run --release --example embed -- a.png b.png`.
+//! How alike pictures are, each and the next: `cargo run --release --example embed -- a.png b.png`.
 
-use vit_gpu::checkpoint::Checkpoint;
-use vit_gpu::session::SessionOptions;
-use vit_gpu::{Image, Session};
+use vit_gpu::{Embedder, Image, Model, Session};
 
 fn main() -> vit_gpu::Result<()> {
-    let paths: Vec<String> = std::env::args().skip(1).collect();
-    let images = paths.iter().map(Image::open).collect::<vit_gpu::Result<Vec<_>>>()?;
-    let session = Session::new(Checkpoint::bundled()?, &SessionOptions::default())?;
-    let vectors = session.embed(&images)?;
-    let cosine = |a: &[f32], b: &[f32]| {
-        let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f32>();
-        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-    };
+    let paths = std::env::args().skip(1);
+    let images = paths.map(Image::open).collect::<vit_gpu::Result<Vec<_>>>()?;
+    let session = Session::builder().build(Model::bundled()?)?;
+    let vectors = Embedder::new(session).normalized(true).embed_batch(&images)?;
+    let vectors = vectors.into_iter().collect::<vit_gpu::Result<Vec<_>>>()?;
     for pair in vectors.windows(2) {
-        println!("{:.3}", cosine(&pair[0], &pair[1]));
+        // Vectors of length 1: their dot product is the cosine of the angle between them.
+        let cosine: f32 = pair[0].iter().zip(&pair[1]).map(|(a, b)| a * b).sum();
+        println!("{cosine:.3}");
     }
     Ok(())
 }

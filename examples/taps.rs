@@ -1,13 +1,11 @@
-//! Tensors in, tensors out: the size of every block's input for a grey image.
+//! Tensors in, tensors out: the size of every block's input for a grey image: `cargo run --release --example taps`.
 
-use vit_gpu::Session;
-use vit_gpu::checkpoint::Checkpoint;
-use vit_gpu::session::SessionOptions;
+use vit_gpu::{Model, Session};
 
 fn main() -> vit_gpu::Result<()> {
-    let session = Session::new(Checkpoint::bundled()?, &SessionOptions::default())?;
-    let config = &session.checkpoint().config;
-    let pixel_values = vec![0.0; config.in_chans * config.img_size.0 * config.img_size.1];
+    let session = Session::builder().build(Model::bundled()?)?;
+    let (height, width) = session.model().image_size();
+    let pixel_values = vec![0.0; 3 * height * width];
     for output in session.forward(&pixel_values, true)?.0 {
         let norm = output.values.iter().map(|v| v * v).sum::<f32>().sqrt();
         println!("{:20} {:?} norm {norm:.3}", output.name, output.shape);

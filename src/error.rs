@@ -1,13 +1,17 @@
-//! The one error type. Every variant carries the names a reader needs to act: the file, the tensor, the limit, the adapter.
+//! The one error type. Every variant carries the names a reader needs to act: the file, the tensor, the limit, the adapter. What
+//! a command line or an app would advise is theirs to say.
 
 use std::path::{Path, PathBuf};
+
+/// An error of another library, beneath one of this crate's: what [`std::error::Error::source`] gives.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// What every fallible function of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why something could not be done.
 ///
-/// The text is one line; [`Error::is_input`] tells an image at fault from a model, device or usage at fault.
+/// The text is one line and includes what the source says; [`Error::is_input`] tells an image at fault from a model, device or usage at fault.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -26,6 +30,8 @@ pub enum Error {
         image: String,
         /// Why it was refused.
         reason: String,
+        /// The decoder's or the system's own error, where there is one.
+        source: Option<Source>,
     },
     /// A weights file breaks the safetensors format.
     #[error("{}: not a valid safetensors file: {reason}", file.display())]
@@ -42,6 +48,8 @@ pub enum Error {
         file: String,
         /// The field and why.
         reason: String,
+        /// The JSON reader's own error, where there is one.
+        source: Option<Source>,
     },
     /// The model names a tensor the checkpoint lacks.
     #[error("{file}: tensor `{tensor}` is missing ({family} layout, shape {expected:?} expected)")]
@@ -97,6 +105,22 @@ pub enum Error {
         /// Why it can't be run.
         reason: String,
     },
+    /// Preprocessing gives images of another size than the model takes, by what its files say.
+    #[error("{file}: preprocessing gives images of {}x{}, the model takes {}x{}", preprocessed.0, preprocessed.1, model.0, model.1)]
+    ImageSize {
+        /// The checkpoint.
+        file: String,
+        /// Height and width after preprocessing.
+        preprocessed: (usize, usize),
+        /// Height and width that the model takes.
+        model: (usize, usize),
+    },
+    /// The model has no classification head, so it can't name classes; it can be used for embeddings.
+    #[error("{model} has no classification head")]
+    NoHead {
+        /// The checkpoint.
+        model: String,
+    },
     /// Tensors given to an operation or a session do not fit each other.
     #[error("{what}: {reason}")]
     Shape {
@@ -113,6 +137,26 @@ pub enum Error {
         /// Why nothing (or too much) was found.
         reason: String,
     },
+    /// The device does not compute in the precision that was asked for.
+    #[error("{device}: it can't compute in {precision}, only in {}", available.join(" or "))]
+    Precision {
+        /// The adapter's name, or `cpu`.
+        device: String,
+        /// What was asked for.
+        precision: &'static str,
+        /// What it can compute in.
+        available: &'static [&'static str],
+    },
+    /// The adapter, or the precision, does not have what the kernels that were asked for need.
+    #[error("{adapter}: {reason}")]
+    Kernels {
+        /// The adapter's name.
+        adapter: String,
+        /// The family of kernels.
+        kernels: &'static str,
+        /// What they need.
+        reason: String,
+    },
     /// The device refused a resource, a shader or a command.
     #[error("{adapter}: {reason}")]
     Device {
@@ -120,6 +164,8 @@ pub enum Error {
         adapter: String,
         /// The driver's or wgpu's reason.
         reason: String,
+        /// wgpu's own error, where there is one.
+        source: Option<Source>,
     },
     /// The device was lost; open a new session.
     #[error("{adapter}: the device was lost: {reason}")]
@@ -161,9 +207,22 @@ pub enum Error {
         /// The precision of the run.
         precision: &'static str,
     },
-    /// An argument has no meaning here.
-    #[error("{0}")]
-    Usage(String),
+    /// An argument of a function has no meaning here.
+    #[error("{reason}")]
+    Argument {
+        /// The argument.
+        name: &'static str,
+        /// What it is, and what it may be.
+        reason: String,
+    },
+    /// The crate was built without a feature that this needs.
+    #[error("{what} needs the feature `{feature}`, which this build of vit-gpu does not have")]
+    Feature {
+        /// What was asked for.
+        what: String,
+        /// The feature of `Cargo.toml`.
+        feature: &'static str,
+    },
 }
 
 /// What an [`Error::Contradiction`] says.
@@ -194,17 +253,54 @@ impl Error {
         matches!(self, Error::Image { .. } | Error::NotFinite { .. })
     }
 
+    /// The same error for image `index` of a call, which has no name of its own.
+    pub(crate) fn of_image(self, index: usize) -> Error {
+        match self {
+            Error::Image { reason, source, .. } => Error::Image { image: format!("image {index}"), reason, source },
+            Error::NotFinite { output, image, weight, precision, .. } => {
+                Error::NotFinite { output, row: index, image, weight, precision }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.as_ref().to_path_buf();
         move |source| Error::Io { path, source }
     }
 
     pub(crate) fn image(image: impl Into<String>, reason: impl ToString) -> Error {
-        Error::Image { image: image.into(), reason: reason.to_string() }
+        Error::Image { image: image.into(), reason: reason.to_string(), source: None }
+    }
+
+    /// An image's error that another library's error is the reason for.
+    pub(crate) fn image_by(image: impl Into<String>, source: impl Into<Source>) -> Error {
+        let source = source.into();
+        Error::Image { image: image.into(), reason: one_line(&source), source: Some(source) }
     }
 
     pub(crate) fn config(file: impl Into<String>, reason: impl ToString) -> Error {
-        Error::Config { file: file.into(), reason: reason.to_string() }
+        Error::Config { file: file.into(), reason: reason.to_string(), source: None }
+    }
+
+    /// A configuration's error that another library's error is the reason for.
+    pub(crate) fn config_by(file: impl Into<String>, source: impl Into<Source>) -> Error {
+        let source = source.into();
+        Error::Config { file: file.into(), reason: one_line(&source), source: Some(source) }
+    }
+
+    pub(crate) fn device(adapter: impl Into<String>, reason: impl ToString) -> Error {
+        Error::Device { adapter: adapter.into(), reason: reason.to_string(), source: None }
+    }
+
+    /// A device's error that another library's error is the reason for.
+    pub(crate) fn device_by(adapter: impl Into<String>, source: impl Into<Source>) -> Error {
+        let source = source.into();
+        Error::Device { adapter: adapter.into(), reason: one_line(&source), source: Some(source) }
+    }
+
+    pub(crate) fn argument(name: &'static str, reason: impl ToString) -> Error {
+        Error::Argument { name, reason: reason.to_string() }
     }
 
     pub(crate) fn model(file: impl Into<String>, reason: impl ToString) -> Error {
@@ -214,4 +310,9 @@ impl Error {
     pub(crate) fn shape(what: impl Into<String>, reason: impl ToString) -> Error {
         Error::Shape { what: what.into(), reason: reason.to_string() }
     }
+}
+
+/// A message of several lines as one.
+fn one_line(text: &impl ToString) -> String {
+    text.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,24 +1,66 @@
 #![doc = include_str!("../README.md")]
 
-pub mod checkpoint;
-pub mod cpu;
+mod checkpoint;
+#[cfg(feature = "cpu")]
+mod cpu;
+mod device;
 mod error;
-pub mod executor;
-pub mod gpu;
-pub mod graph;
-pub mod labels;
-pub mod model;
-pub mod ops;
-pub mod preprocess;
-pub mod session;
+mod executor;
+#[cfg(feature = "gpu")]
+mod gpu;
+mod graph;
+mod labels;
+mod model;
+mod ops;
+mod preprocess;
+mod session;
 
-pub use error::{Error, Result};
+pub use device::{Adapter, Device, MatrixShape};
+pub use error::{Error, Result, Source};
+pub use graph::Precision;
 pub use labels::Prediction;
-pub use preprocess::Image;
-pub use session::{Classifier, Session};
+pub use preprocess::{Image, Orient};
+pub use session::{Classifier, Embedder, Model, Output, Outputs, Progress, Session, SessionBuilder};
 
-/// A session is shared between threads.
+/// Every Vulkan, Metal and DX12 adapter, in a stable order: [`Device::Named`] takes an index into it.
+#[cfg(feature = "gpu")]
+#[must_use]
+pub fn adapters() -> Vec<Adapter> {
+    pollster::block_on(gpu::adapters())
+}
+
+/// What this crate's own command line, tests and benches use. Anything in it may change in any release.
+#[doc(hidden)]
+pub mod internals {
+    macro_rules! rooms {
+        ($($(#[$when:meta])* $room:ident),* $(,)?) => {
+            $($(#[$when])* pub mod $room {
+                pub use crate::$room::*;
+            })*
+        };
+    }
+    rooms!(
+        checkpoint,
+        #[cfg(feature = "cpu")]
+        cpu,
+        device,
+        executor,
+        #[cfg(feature = "gpu")]
+        gpu,
+        graph,
+        labels,
+        model,
+        ops,
+        preprocess,
+    );
+    pub use crate::session::normalize;
+}
+
+/// Sessions are shared between threads and moved to others.
 const _: () = {
     const fn shared<T: Send + Sync>() {}
     shared::<Session>();
+    shared::<Model>();
+    shared::<Classifier>();
+    shared::<Embedder>();
 };

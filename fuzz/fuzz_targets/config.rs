@@ -2,7 +2,7 @@
 //! The text of a configuration, beside the weights of one of several models, which the first byte chooses.
 
 use libfuzzer_sys::fuzz_target;
-use vit_gpu::checkpoint::Checkpoint;
+use vit_gpu::internals::checkpoint::Checkpoint;
 
 macro_rules! weights {
     ($($model:literal),*) => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use vit_gpu::checkpoint::Checkpoint;
+use vit_gpu::internals::checkpoint::Checkpoint;
 
 const SHARDS: [(&str, &[u8]); 2] = [
     (

@@ -4,7 +4,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
-use vit_gpu::checkpoint::Checkpoint;
+use vit_gpu::internals::checkpoint::Checkpoint;
 
 macro_rules! models {
     ($(($folder:literal, $weights:literal, $config:literal)),* $(,)?) => {
@@ -156,6 +156,6 @@ fuzz_target!(|input: (u8, Vec<Edit>)| {
     file.extend(head.as_bytes());
     file.extend(rest);
     if let Ok(checkpoint) = Checkpoint::from_bytes("fuzz", file, Some(&config.to_string()), None) {
-        let _ = vit_gpu::model::weight_specs(&checkpoint.config).unwrap();
+        let _ = vit_gpu::internals::model::weight_specs(&checkpoint.config).unwrap();
     }
 });

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use vit_gpu::Image;
-use vit_gpu::checkpoint::Checkpoint;
-use vit_gpu::preprocess::Transform;
+use vit_gpu::internals::checkpoint::Checkpoint;
+use vit_gpu::internals::preprocess::Transform;
 
 const WEIGHTS: &[u8] = include_bytes!("../../tests/goldens/models/hf_dinov2_resampled/model.safetensors");
 const CONFIG: &str = include_str!("../../tests/goldens/models/hf_dinov2_resampled/config.json");

@@ -5,7 +5,7 @@
 use std::io::{Cursor, Write};
 
 use libfuzzer_sys::fuzz_target;
-use vit_gpu::checkpoint::{Checkpoint, Tensors};
+use vit_gpu::internals::checkpoint::{Checkpoint, Tensors};
 
 fn archive(array: &[u8]) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));

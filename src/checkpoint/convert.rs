@@ -33,7 +33,7 @@ impl std::str::FromStr for Storage {
             "f32" => Ok(Storage::F32),
             "f16" => Ok(Storage::F16),
             "bf16" => Ok(Storage::Bf16),
-            _ => Err(Error::Usage(format!("unknown type `{text}`: source, f32, f16 or bf16"))),
+            _ => Err(Error::argument("storage", format!("unknown type `{text}`: source, f32, f16 or bf16"))),
         }
     }
 }
@@ -99,7 +99,8 @@ impl Checkpoint {
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let (weights, config) = (folder.join("model.safetensors"), folder.join("config.json"));
         if let Some(there) = [&weights, &config].into_iter().find(|path| path.exists()) {
-            return Err(Error::Usage(format!("{} is there already: name another folder", there.display())));
+            let reason = format!("{} is there already: name another folder", there.display());
+            return Err(Error::argument("folder", reason));
         }
         let failed = Mutex::new(None);
         let specs = weight_specs(&self.config)?;
@@ -129,7 +130,7 @@ impl Checkpoint {
         }
         written.map_err(|error| Error::Io { path: part.clone(), source: std::io::Error::other(error) })?;
         let text = serde_json::to_string_pretty(&canonical::config(self))
-            .map_err(|error| Error::config("config.json", error))?;
+            .map_err(|error| Error::config_by("config.json", error))?;
         fs::write(&config, text + "\n").map_err(Error::io(&config))?;
         // The writer makes files that only their owner may read.
         let permissions = fs::metadata(&config).map_err(Error::io(&config))?.permissions();
@@ -152,10 +153,8 @@ impl Checkpoint {
             Storage::Bf16 => Ok(Dtype::BF16),
             Storage::F16 => {
                 if view.values()?.iter().any(|v| v.is_finite() && half::f16::from_f32(*v).is_infinite()) {
-                    return Err(Error::Usage(format!(
-                        "{} has values beyond f16's range: write bf16 or f32",
-                        view.weight
-                    )));
+                    let reason = format!("{} has values beyond f16's range: write bf16 or f32", view.weight);
+                    return Err(Error::argument("storage", reason));
                 }
                 Ok(Dtype::F16)
             }

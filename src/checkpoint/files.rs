@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::json;
-use super::safetensors::Tensors;
+use super::tensors::Tensors;
 use crate::error::{Error, Result};
 
 /// The files of a model on disk.

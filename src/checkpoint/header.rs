@@ -7,7 +7,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 
-use super::safetensors::ReadSeek;
+use super::tensors::ReadSeek;
 
 /// The largest header the format allows.
 pub const LONGEST: u64 = 100_000_000;

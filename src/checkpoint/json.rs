@@ -17,7 +17,7 @@ pub fn read(path: &Path) -> Result<Value> {
     let mut bytes = Vec::new();
     let mut file = File::open(path).map_err(Error::io(path))?.take(LONGEST + 1);
     file.read_to_end(&mut bytes).map_err(Error::io(path))?;
-    parse(&bytes).map_err(|reason| Error::config(path.display().to_string(), reason))
+    parse(&path.display().to_string(), &bytes)
 }
 
 /// The value, if it is an object, as every configuration must be.
@@ -29,21 +29,23 @@ pub fn object(file: &str, json: Value) -> Result<Value> {
 ///
 /// `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON does not have, become texts of these names: harmless where
 /// nobody reads them, an error where a number is expected. Of a key that is there twice, the last value counts, as in
-/// Python. Values nested more than 127 deep are an error.
-pub fn parse(bytes: &[u8]) -> std::result::Result<Value, String> {
+/// Python. Values nested more than 127 deep are an error. `file` is what errors call it.
+pub fn parse(file: &str, bytes: &[u8]) -> Result<Value> {
     if bytes.len() as u64 > LONGEST {
-        return Err(format!("it has more than {LONGEST} bytes, which no configuration needs"));
+        return Err(Error::config(file, format!("it has more than {LONGEST} bytes, which no configuration needs")));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|_| "it is not text in UTF-8".to_owned())?;
+    let text = std::str::from_utf8(bytes).map_err(|_| Error::config(file, "it is not text in UTF-8"))?;
     let read = if text.contains("NaN") || text.contains("Infinity") {
         serde_json::from_str(&quoted(text))
     } else {
         serde_json::from_str(text)
     };
     read.map_err(|error| match foreign::format(bytes) {
-        Some(format) if format != foreign::JSON => format!("this is {format}, not a configuration"),
-        _ => error.to_string(),
+        Some(format) if format != foreign::JSON => {
+            Error::config(file, format!("this is {format}, not a configuration"))
+        }
+        _ => Error::config_by(file, error),
     })
 }
 
@@ -81,27 +83,31 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    fn parsed(bytes: &[u8]) -> std::result::Result<Value, String> {
+        parse("a.json", bytes).map_err(|error| error.to_string())
+    }
+
     #[test]
     fn what_python_writes_is_read() {
         let text =
             "\u{feff}{\"a\": NaN, \"b\": [-Infinity, Infinity,1], \"NaN\": \"\\\"NaN\\\\\", \"é\": \"-Infinity: NaN\"}";
         let want = json!({"a": "NaN", "b": ["-Infinity", "Infinity", 1], "NaN": "\"NaN\\", "é": "-Infinity: NaN"});
-        assert_eq!(parse(text.as_bytes()).unwrap(), want);
-        assert_eq!(parse(b"NaN").unwrap(), json!("NaN"));
-        assert_eq!(parse(br#"{"depth": 1, "depth": 2}"#).unwrap(), json!({"depth": 2}));
+        assert_eq!(parsed(text.as_bytes()).unwrap(), want);
+        assert_eq!(parsed(b"NaN").unwrap(), json!("NaN"));
+        assert_eq!(parsed(br#"{"depth": 1, "depth": 2}"#).unwrap(), json!({"depth": 2}));
     }
 
     #[test]
     fn what_python_refuses_is_an_error() {
         for text in ["{NaN: 1}", "-NaN", "xNaN", "NaNx", "[NaN", "\"NaN", "\"NaN\\", "{\"a\": Infinityy}", "[1,]", ""] {
-            assert!(parse(text.as_bytes()).is_err(), "{text}");
+            assert!(parsed(text.as_bytes()).is_err(), "{text}");
         }
-        assert!(parse(b"\"\xff\"").unwrap_err().contains("UTF-8"));
-        assert!(parse("[".repeat(1 << 20).as_bytes()).unwrap_err().contains("recursion"));
-        assert!(parse("{\"a\":".repeat(1 << 20).as_bytes()).unwrap_err().contains("recursion"));
-        assert!(parse(&vec![b' '; (16 << 20) + 1]).unwrap_err().contains("more than 16777216 bytes"));
+        assert!(parsed(b"\"\xff\"").unwrap_err().contains("UTF-8"));
+        assert!(parsed("[".repeat(1 << 20).as_bytes()).unwrap_err().contains("recursion"));
+        assert!(parsed("{\"a\":".repeat(1 << 20).as_bytes()).unwrap_err().contains("recursion"));
+        assert!(parsed(&vec![b' '; (16 << 20) + 1]).unwrap_err().contains("more than 16777216 bytes"));
         let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n";
-        assert!(parse(pointer).unwrap_err().contains("Git LFS pointer"));
+        assert!(parsed(pointer).unwrap_err().contains("Git LFS pointer"));
     }
 
     proptest! {

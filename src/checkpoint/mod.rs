@@ -15,7 +15,9 @@ mod json;
 mod keys;
 mod meta;
 mod names;
+#[cfg(feature = "npz")]
 mod npy;
+#[cfg(feature = "npz")]
 mod npz;
 mod open_clip;
 mod positions;
@@ -25,6 +27,7 @@ mod reconcile;
 mod safetensors;
 mod scores;
 mod teaching;
+mod tensors;
 mod timm;
 mod torchvision;
 mod transforms;
@@ -45,7 +48,7 @@ use positions::{Positions, Resample, ResampledLoader, SinCosLoader};
 use recipe::{Recipe, RecipeLoader};
 
 pub use convert::Storage;
-pub use safetensors::Tensors;
+pub use tensors::Tensors;
 
 /// One family of checkpoints: how it is told apart and how its tensors become canonical ones.
 struct Family {
@@ -186,6 +189,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// None in a program that was built whole.
+    #[cfg(feature = "bundled")]
     pub fn bundled() -> Result<Checkpoint> {
         Checkpoint::bundled_at(None)
     }
@@ -194,11 +198,12 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Config`] for a size that has no patches.
+    #[cfg(feature = "bundled")]
     pub fn bundled_at(image_size: Option<(usize, usize)>) -> Result<Checkpoint> {
         let name = "vit-nano-cifar10";
         let weights = include_bytes!("../../assets/vit-nano-cifar10/model.safetensors");
         let config = include_str!("../../assets/vit-nano-cifar10/config.json");
-        let config = serde_json::from_str(config).map_err(|error| Error::config(name, error))?;
+        let config = serde_json::from_str(config).map_err(|error| Error::config_by(name, error))?;
         let size = image_size.map_or(Size::Own, Size::Asked);
         Checkpoint::from_tensors(name, Tensors::from_static(name, weights)?, Some(config), None, size)
     }
@@ -216,7 +221,7 @@ impl Checkpoint {
     ) -> Result<Checkpoint> {
         let json = |file: &str, text: &str| {
             let file = format!("{name} ({file})");
-            json::object(&file, json::parse(text.as_bytes()).map_err(|reason| Error::config(&file, reason))?)
+            json::object(&file, json::parse(&file, text.as_bytes())?)
         };
         let config = config.map(|text| json("config.json", text)).transpose()?;
         let file = "preprocessor_config.json";
@@ -317,12 +322,8 @@ impl Checkpoint {
             None => (family.transform)(names, &cfg)?,
         };
         let transform = transform.checked().map_err(|reason| Error::model(&file, reason))?;
-        if let Some((h, w)) = transform.output_size().filter(|size| *size != cfg.img_size) {
-            let (mh, mw) = cfg.img_size;
-            let reason = format!(
-                "preprocessing gives images of {h}x{w}, the model takes {mh}x{mw}: --image-size makes both the same"
-            );
-            return Err(Error::model(&file, reason));
+        if let Some(size) = transform.output_size().filter(|size| *size != cfg.img_size) {
+            return Err(Error::ImageSize { file, preprocessed: size, model: cfg.img_size });
         }
         // Names of classes that a model does without are not read.
         let labels = match cfg.num_classes {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::safetensors::Tensors;
+use super::tensors::Tensors;
 use crate::error::{Error, Result};
 use crate::ops::Activation;
 

@@ -9,7 +9,7 @@ use safetensors::tensor::TensorInfo;
 use zip::ZipArchive;
 
 use super::npy::{Header, MAX_HEADER};
-use super::safetensors::{ReadSeek, Tensors};
+use super::tensors::{ReadSeek, Tensors};
 use crate::error::{Error, Result};
 
 /// Where an archive is read from.

@@ -35,10 +35,12 @@ impl WeightLoader for RandomLoader {
 /// Reads `ARCH@SEED` (seed 0 where it is left out).
 pub fn parse(spec: &str) -> Result<(VitConfig, u64)> {
     let (name, seed) = spec.split_once('@').unwrap_or((spec, "0"));
-    let seed =
-        seed.parse().map_err(|_| Error::Usage(format!("random:{spec}: the seed `{seed}` is no whole number")))?;
+    let seed = seed
+        .parse()
+        .map_err(|_| Error::argument("model", format!("random:{spec}: the seed `{seed}` is no whole number")))?;
     let cfg = arch::lookup(name).ok_or_else(|| {
-        Error::Usage(format!("random:{spec}: architecture `{name}` is not known (such as vit_base_patch16_224)"))
+        let reason = format!("random:{spec}: architecture `{name}` is not known (such as vit_base_patch16_224)");
+        Error::argument("model", reason)
     })?;
     Ok((cfg, seed))
 }

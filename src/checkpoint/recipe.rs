@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::safetensors::Tensors;
+use super::tensors::Tensors;
 use crate::error::{Error, Result};
 use crate::model::WeightLoader;
 

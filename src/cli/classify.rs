@@ -4,8 +4,7 @@ use std::io::{self, Write};
 
 use clap::ValueEnum;
 use serde_json::json;
-use vit_gpu::labels::Prediction;
-use vit_gpu::session::Session;
+use vit_gpu::{Prediction, Session};
 
 use super::inputs::{Input, expand, run_batches};
 use super::options::{BatchSize, ImageOptions, RunOptions};
@@ -53,7 +52,7 @@ pub fn run(args: &Args) -> Ended {
         &session,
         &inputs,
         how,
-        |pixels| pollster::block_on(session.classify_each(pixels, args.top_k)),
+        |pixels| session.classify_pixels(pixels, args.top_k),
         |input, result| printer.print(input, result),
     )?;
     printer.end()?;

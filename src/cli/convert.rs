@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use vit_gpu::checkpoint::Storage;
+use vit_gpu::internals::checkpoint::Storage;
 
 use super::options::{Chatter, ModelOptions};
 use super::{Ended, Outcome};

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use serde_json::json;
-use vit_gpu::gpu::{AdapterReport, adapters, automatic};
+use vit_gpu::internals::gpu::automatic;
+use vit_gpu::{Adapter, adapters};
 
 use super::options::Format;
 use super::{Ended, Outcome};
@@ -16,7 +17,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Ended {
-    let adapters = pollster::block_on(adapters());
+    let adapters = adapters();
     let (chosen, reason) = automatic(&adapters);
     let mut out = io::stdout().lock();
     match args.format {
@@ -37,7 +38,7 @@ pub fn run(args: &Args) -> Ended {
     Ok(Outcome::Done)
 }
 
-fn text(out: &mut impl Write, index: usize, adapter: &AdapterReport) -> io::Result<()> {
+fn text(out: &mut impl Write, index: usize, adapter: &Adapter) -> io::Result<()> {
     let yes = |there: bool| if there { "yes" } else { "no" };
     let subgroups = match adapter.subgroups {
         Some((least, most)) if least == most => least.to_string(),
@@ -68,7 +69,7 @@ fn text(out: &mut impl Write, index: usize, adapter: &AdapterReport) -> io::Resu
     )
 }
 
-fn object(index: usize, adapter: &AdapterReport) -> serde_json::Value {
+fn object(index: usize, adapter: &Adapter) -> serde_json::Value {
     json!({
         "index": index,
         "name": adapter.name,

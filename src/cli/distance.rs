@@ -1,6 +1,6 @@
 //! How far a result may be from the processor's: what `verify` and `bench` hold a device to.
 
-use vit_gpu::graph::Precision;
+use vit_gpu::Precision;
 
 /// f32 results may differ by this, plus as much of the reference's value.
 const F32_TOLERANCE: f64 = 1e-4;

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use npyz::WriterBuilder;
 use serde_json::json;
-use vit_gpu::Error;
-use vit_gpu::model::VitConfig;
-use vit_gpu::preprocess::Pixels;
-use vit_gpu::session::Session;
+use vit_gpu::internals::model::VitConfig;
+use vit_gpu::internals::normalize;
+use vit_gpu::internals::preprocess::Pixels;
+use vit_gpu::{Error, Session};
 
 use super::forward::write_tensors;
 use super::inputs::{expand, run_batches};
@@ -63,19 +63,15 @@ impl Args {
     fn compute(&self, session: &Session, pixels: &[Pixels]) -> vit_gpu::Result<Vec<vit_gpu::Result<Vec<f32>>>> {
         let cfg = &session.checkpoint().config;
         let mut rows = match self.of {
-            Of::Pooled => pollster::block_on(session.embed_each(pixels))?,
-            Of::Tokens | Of::Patches => pollster::block_on(session.tokens_of_each(pixels, self.layer))?,
+            Of::Pooled => session.embed_pixels(pixels)?,
+            Of::Tokens | Of::Patches => session.tokens_of_pixels(pixels, self.layer)?,
         };
         if self.of == Of::Patches {
             rows.iter_mut().flatten().for_each(|row| drop(row.drain(..cfg.prefix_tokens() * cfg.embed_dim)));
         }
         if self.normalize {
             let width = self.shape(cfg).last().copied().unwrap_or(1);
-            rows.iter_mut().flatten().flat_map(|row| row.chunks_exact_mut(width)).for_each(|vector| {
-                let length = vector.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-                // As PyTorch's `F.normalize`: a vector of zeros stays one.
-                vector.iter_mut().for_each(|v| *v = (f64::from(*v) / length.max(1e-12)) as f32);
-            });
+            rows.iter_mut().flatten().flat_map(|row| row.chunks_exact_mut(width)).for_each(normalize);
         }
         Ok(rows)
     }
@@ -98,7 +94,7 @@ pub fn run(args: &Args) -> Ended {
         Some(path) => format_of(path)?,
     };
     if args.layer.is_some() && args.of == Of::Pooled {
-        return Err(Error::Usage("--layer goes with --of tokens or --of patches".into()).into());
+        return Err(Failure::Usage("--layer goes with --of tokens or --of patches".into()));
     }
     let inputs = expand(&args.images)?;
     let session = args.run.session()?;
@@ -153,14 +149,16 @@ fn nested(values: &[f32], shape: &[usize]) -> serde_json::Value {
     }
 }
 
-fn format_of(path: &Path) -> Result<Format, Error> {
+fn format_of(path: &Path) -> Result<Format, Failure> {
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
     match ending.as_deref() {
         Some("npy") => Ok(Format::Npy),
         Some("npz") => Ok(Format::Npz),
         Some("safetensors") => Ok(Format::Safetensors),
         Some("jsonl") => Ok(Format::Jsonl),
-        _ => Err(Error::Usage(format!("{}: --output must end in .npy, .npz, .safetensors or .jsonl", path.display()))),
+        _ => {
+            Err(Failure::Usage(format!("{}: --output must end in .npy, .npz, .safetensors or .jsonl", path.display())))
+        }
     }
 }
 

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use vit_gpu::Error;
-use vit_gpu::checkpoint::Tensors;
-use vit_gpu::session::Outputs;
+use vit_gpu::internals::checkpoint::Tensors;
+use vit_gpu::{Error, Outputs};
 
 use super::options::RunOptions;
 use super::{Ended, Failure, Outcome};
@@ -38,7 +37,7 @@ pub fn run(args: &Args) -> Ended {
     let (h, w) = cfg.img_size;
     if shape.len() != 4 || shape[1..] != [cfg.in_chans, h, w] || shape[0] == 0 {
         let reason = format!("pixel_values is {shape:?}, the model takes [B, {}, {h}, {w}]", cfg.in_chans);
-        return Err(named(args, &reason).into());
+        return Err(named(args, &reason));
     }
     let outputs = session.forward(&values, args.taps)?;
     let mut tensors: Vec<_> =
@@ -58,8 +57,8 @@ pub fn run(args: &Args) -> Ended {
     Ok(Outcome::Done)
 }
 
-fn named(args: &Args, reason: &str) -> Error {
-    Error::Usage(format!("{}: {reason}", args.input.display()))
+fn named(args: &Args, reason: &str) -> Failure {
+    Failure::Usage(format!("{}: {reason}", args.input.display()))
 }
 
 /// Mean over the batch of −ln softmax(logits)[label], as PyTorch's `F.cross_entropy`.

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 
-use vit_gpu::checkpoint::Checkpoint;
-use vit_gpu::graph::{Graph, Kind, Node, Plan, Precision, Tensor, WeightRef};
-use vit_gpu::model::{Input, Request, Taps, build, weight_specs};
-use vit_gpu::ops::Op;
+use vit_gpu::Precision;
+use vit_gpu::internals::checkpoint::Checkpoint;
+use vit_gpu::internals::graph::{Graph, Kind, Node, Plan, Tensor, WeightRef};
+use vit_gpu::internals::model::{Input, Request, Taps, build, weight_specs};
+use vit_gpu::internals::ops::Op;
 
 use super::options::ModelOptions;
 use super::{Ended, Outcome};

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use rayon::prelude::*;
-use vit_gpu::preprocess::{Image, Orient, Pixels};
-use vit_gpu::session::Session;
-use vit_gpu::{Error, Result};
+use vit_gpu::internals::preprocess::Pixels;
+use vit_gpu::{Error, Image, Orient, Result, Session};
 
 use super::options::BatchSize;
 use super::progress::Progress;
@@ -47,8 +46,8 @@ impl Input {
 /// Files as they are, folders as the images in and below them by name, `-` as standard input.
 ///
 /// # Errors
-/// [`Error::Usage`] for a folder without images; [`Error::Io`] for one that can't be listed.
-pub fn expand(arguments: &[String]) -> Result<Vec<Input>> {
+/// [`Failure::Usage`] for a folder without images; [`Error::Io`] for one that can't be listed.
+pub fn expand(arguments: &[String]) -> Result<Vec<Input>, Failure> {
     let mut inputs = Vec::new();
     for argument in arguments {
         let path = Path::new(argument);
@@ -58,7 +57,8 @@ pub fn expand(arguments: &[String]) -> Result<Vec<Input>> {
             let before = inputs.len();
             walk(path, &mut inputs)?;
             if inputs.len() == before {
-                return Err(Error::Usage(format!("{argument}: no images in this folder ({})", ENDINGS.join(", "))));
+                let reason = format!("{argument}: no images in this folder ({})", ENDINGS.join(", "));
+                return Err(Failure::Usage(reason));
             }
         } else {
             inputs.push(Input::File(path.to_path_buf()));
@@ -117,7 +117,7 @@ pub fn run_batches<R>(
             for (input, error) in inputs.iter().zip(errors) {
                 let result = match error {
                     Some(error) => Err(error),
-                    None => results.next().unwrap_or_else(|| Err(Error::Usage("a result is missing".into()))),
+                    None => results.next().unwrap_or_else(|| Err(missing())),
                 };
                 let result = result.map_err(|error| named(error, input));
                 if let Err(error) = &result {
@@ -130,6 +130,11 @@ pub fn run_batches<R>(
         }
         Ok(outcome)
     })
+}
+
+/// The error of an image whose result the engine did not give.
+fn missing() -> Error {
+    Error::Shape { what: "results".into(), reason: "one is missing".into() }
 }
 
 /// The images that could be read, and for each input why it could not.
@@ -147,7 +152,7 @@ fn read_all(session: &Session, inputs: &[Input], orient: Orient) -> (Vec<Pixels>
 /// The same error under the image's own name.
 pub fn named(error: Error, input: &Input) -> Error {
     match error {
-        Error::Image { reason, .. } => Error::Image { image: input.name(), reason },
+        Error::Image { reason, source, .. } => Error::Image { image: input.name(), reason, source },
         Error::NotFinite { output, row, weight, precision, .. } => {
             Error::NotFinite { output, row, image: Some(input.name()), weight, precision }
         }

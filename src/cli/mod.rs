@@ -7,6 +7,7 @@ mod devices;
 mod distance;
 mod embed;
 mod forward;
+mod hints;
 mod info;
 mod inputs;
 mod options;
@@ -61,6 +62,8 @@ enum Outcome {
 /// Why a command could not go on.
 #[derive(Debug)]
 enum Failure {
+    /// What was asked for can't be done so.
+    Usage(String),
     /// The engine's own errors.
     Engine(vit_gpu::Error),
     /// Writing results failed.
@@ -100,8 +103,8 @@ pub fn main() -> ExitCode {
         // Whoever read our output had enough: `vit-gpu classify photos | head -1`.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => fail(&format!("results could not be written: {error}"), 2),
-        Err(Failure::Engine(error)) if error.is_input() => fail(&error.to_string(), 1),
-        Err(Failure::Engine(error)) => fail(&error.to_string(), 2),
+        Err(Failure::Usage(reason)) => fail(&reason, 2),
+        Err(Failure::Engine(error)) => fail(&hints::with_hint(&error), if error.is_input() { 1 } else { 2 }),
     }
 }
 

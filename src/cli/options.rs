@@ -1,12 +1,10 @@
 //! Options that several commands share.
 
 use clap::{Args, ValueEnum};
-use vit_gpu::checkpoint::Checkpoint;
-use vit_gpu::executor::Choice;
-use vit_gpu::gpu::{DeviceRequest, Kernels};
-use vit_gpu::graph::Precision;
-use vit_gpu::preprocess::Orient;
-use vit_gpu::session::{Session, SessionOptions};
+use vit_gpu::internals::checkpoint::Checkpoint;
+use vit_gpu::internals::device::Kernels;
+use vit_gpu::internals::executor::Choice;
+use vit_gpu::{Device, Orient, Precision, Session};
 
 use super::progress::Progress;
 
@@ -52,7 +50,7 @@ pub struct RunOptions {
     pub model: ModelOptions,
     /// auto, gpu, cpu, or an adapter's index or part of its name (see `vit-gpu devices`)
     #[arg(long, short = 'd', default_value = "auto")]
-    pub device: DeviceRequest,
+    pub device: Device,
     /// f32; f16, on GPUs that have it, for weights and activations; i8, on the processor, for the blocks' products
     #[arg(long, default_value = "f32", value_name = "f32|f16|i8")]
     pub precision: Precision,
@@ -145,13 +143,13 @@ impl Chatter {
 /// Opens a model on a device.
 pub fn open(
     checkpoint: Checkpoint,
-    device: &DeviceRequest,
+    device: &Device,
     precision: Precision,
     tuning: &Tuning,
 ) -> vit_gpu::Result<Session> {
     let options =
-        SessionOptions { device: device.clone(), precision, kernels: tuning.kernels, threads: tuning.threads };
-    Session::new(checkpoint, &options)
+        Session::builder().device(device.clone()).precision(precision).kernels(tuning.kernels).threads(tuning.threads);
+    options.build(checkpoint)
 }
 
 /// How images are read.

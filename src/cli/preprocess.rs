@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use vit_gpu::checkpoint::Checkpoint;
+use vit_gpu::internals::checkpoint::Checkpoint;
 
 use super::forward::write_tensors;
 use super::inputs::{Input, named};

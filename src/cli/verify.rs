@@ -3,18 +3,16 @@
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
-use vit_gpu::Error;
-use vit_gpu::checkpoint::Checkpoint;
-use vit_gpu::gpu::{DeviceRequest, Kernels};
-use vit_gpu::graph::Precision;
-use vit_gpu::model::random::HashedValues;
-use vit_gpu::session::{Outputs, Session, SessionOptions};
+use vit_gpu::internals::checkpoint::Checkpoint;
+use vit_gpu::internals::device::Kernels;
+use vit_gpu::internals::model::random::HashedValues;
+use vit_gpu::{Device, Error, Outputs, Precision, Session};
 
 use super::distance::Distance;
 use super::inputs::expand;
 use super::options::{Chatter, Format, ImageOptions, ModelOptions};
 use super::progress::Progress;
-use super::{Ended, Outcome};
+use super::{Ended, Failure, Outcome};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -25,7 +23,7 @@ pub struct Args {
     model: ModelOptions,
     /// gpu, an adapter's index or part of its name (see `vit-gpu devices`), or cpu for its i8
     #[arg(long, short = 'd', default_value = "gpu")]
-    device: DeviceRequest,
+    device: Device,
     /// Only this precision [default: all that the device has]
     #[arg(long, value_name = "f32|f16|i8")]
     precision: Option<Precision>,
@@ -46,7 +44,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Ended {
     let checkpoint = args.model.open()?;
-    let reference = open(&checkpoint, &DeviceRequest::Cpu, Precision::F32, Kernels::Auto)?;
+    let reference = open(&checkpoint, &Device::Cpu, Precision::F32, Kernels::Auto)?;
     let planes = inputs(args, &reference)?;
     let image = planes.len() / count(&planes, &reference);
     let batches: Vec<&[f32]> = planes.chunks(image * args.batch_size as usize).collect();
@@ -103,19 +101,14 @@ fn again(session: &Session, batch: &[f32]) -> Result<Option<Outputs>, Error> {
     }
 }
 
-fn open(
-    checkpoint: &Checkpoint,
-    device: &DeviceRequest,
-    precision: Precision,
-    kernels: Kernels,
-) -> Result<Session, Error> {
-    Session::new(checkpoint.clone(), &SessionOptions { device: device.clone(), precision, kernels, threads: 0 })
+fn open(checkpoint: &Checkpoint, device: &Device, precision: Precision, kernels: Kernels) -> Result<Session, Error> {
+    Session::builder().device(device.clone()).precision(precision).kernels(kernels).threads(0).build(checkpoint.clone())
 }
 
 /// Precisions and kernels to run: those asked for, or those the device has.
-fn offered(args: &Args, checkpoint: &Checkpoint) -> Result<Vec<Run>, Error> {
+fn offered(args: &Args, checkpoint: &Checkpoint) -> Result<Vec<Run>, Failure> {
     let (mut precisions, mut kernels) = match (&args.device, args.precision) {
-        (DeviceRequest::Cpu, _) | (_, Some(Precision::I8)) => (vec![Precision::I8], vec![Kernels::Auto]),
+        (Device::Cpu, _) | (_, Some(Precision::I8)) => (vec![Precision::I8], vec![Kernels::Auto]),
         _ => (
             vec![Precision::F32, Precision::F16],
             vec![Kernels::Auto, Kernels::Portable, Kernels::Software, Kernels::Matrix],
@@ -134,22 +127,24 @@ fn offered(args: &Args, checkpoint: &Checkpoint) -> Result<Vec<Run>, Error> {
             match open(checkpoint, &args.device, precision, kernels) {
                 Ok(session) if session.device() == "cpu" && (precision, kernels) != (Precision::I8, Kernels::Auto) => {
                     let reason = "verify compares with the processor's f32, which needs a GPU, or --precision i8 alone";
-                    return Err(Error::Usage(reason.into()));
+                    return Err(Failure::Usage(reason.into()));
                 }
                 Ok(session) => able.push(Run::new(session.device(), precision, kernels)),
-                Err(error @ Error::Device { .. }) => refused = Some(error),
-                Err(error) => return Err(error),
+                Err(error @ (Error::Precision { .. } | Error::Kernels { .. } | Error::Device { .. })) => {
+                    refused = Some(error)
+                }
+                Err(error) => return Err(error.into()),
             }
         }
     }
     match (able.is_empty(), refused) {
-        (true, Some(error)) => Err(error),
+        (true, Some(error)) => Err(error.into()),
         _ => Ok(able),
     }
 }
 
 /// Normalised planes of every image, or made-up ones.
-fn inputs(args: &Args, session: &Session) -> Result<Vec<f32>, Error> {
+fn inputs(args: &Args, session: &Session) -> Result<Vec<f32>, Failure> {
     let cfg = &session.checkpoint().config;
     if args.images.is_empty() {
         let values = HashedValues::new("verify", 0);

@@ -48,7 +48,7 @@ impl CpuExecutor {
             .num_threads(threads)
             .thread_name(|i| format!("vit-gpu-cpu-{i}"))
             .build()
-            .map_err(|error| Error::Device { adapter: "cpu".into(), reason: error.to_string() })?;
+            .map_err(|error| Error::device_by("cpu", error))?;
         let turn = Arc::new(async_lock::Semaphore::new(1));
         Ok(CpuExecutor { loader, weights: Default::default(), memory: Arc::default(), turn, threads })
     }

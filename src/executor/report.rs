@@ -15,6 +15,14 @@ pub struct Peak {
     pub copy: f64,
 }
 
+impl Peak {
+    /// What products can reach, in FLOP a second: by matrix cores where they are used.
+    #[must_use]
+    pub fn flop(&self) -> f64 {
+        self.matrix.unwrap_or(self.fma)
+    }
+}
+
 /// What one operation of a graph took.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpTime {

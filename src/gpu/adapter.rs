@@ -1,157 +1,24 @@
 //! Which adapters there are, and which one a request means.
 
+use crate::device::{Adapter, Device, MatrixShape};
 use crate::error::{Error, Result};
 
-/// What the caller wants to run on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DeviceRequest {
-    /// The best real GPU; the processor where there is none.
-    Auto,
-    /// A real GPU or an error.
-    Gpu,
-    /// The processor.
-    Cpu,
-    /// An adapter by index in [`adapters`] or by a case-insensitive part of its name, software adapters included.
-    Named(String),
-}
-
-impl std::fmt::Display for DeviceRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            DeviceRequest::Auto => "auto",
-            DeviceRequest::Gpu => "gpu",
-            DeviceRequest::Cpu => "cpu",
-            DeviceRequest::Named(name) => name,
-        })
-    }
-}
-
-impl std::str::FromStr for DeviceRequest {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text.to_ascii_lowercase().as_str() {
-            "auto" => DeviceRequest::Auto,
-            "gpu" => DeviceRequest::Gpu,
-            "cpu" => DeviceRequest::Cpu,
-            _ => DeviceRequest::Named(text.to_owned()),
-        })
-    }
-}
-
-/// Which family of kernels to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Kernels {
-    /// Chosen from the adapter's capabilities.
-    #[default]
-    Auto,
-    /// Tiles within WebGPU's default limits: right on every adapter.
-    Portable,
-    /// Registers and broadcasts within subgroups that are always 8 wide: for software adapters.
-    Software,
-    /// Cooperative matrices, in f16.
-    Matrix,
-}
-
-impl Kernels {
-    /// What `--kernels` calls it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Kernels::Auto => "auto",
-            Kernels::Portable => "portable",
-            Kernels::Software => "software",
-            Kernels::Matrix => "matrix",
-        }
-    }
-}
-
-impl std::str::FromStr for Kernels {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "auto" => Ok(Kernels::Auto),
-            "portable" => Ok(Kernels::Portable),
-            "software" => Ok(Kernels::Software),
-            "matrix" => Ok(Kernels::Matrix),
-            _ => Err(Error::Usage(format!("unknown kernels `{text}`: auto, portable, software or matrix"))),
-        }
-    }
-}
-
-/// A shape of cooperative matrices: `inputs` of m×k and k×n, `sums` of m×n.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MatrixShape {
-    /// Rows.
-    pub m: u32,
-    /// Columns.
-    pub n: u32,
-    /// Inner length.
-    pub k: u32,
-    /// Type of the factors, such as `f16`.
-    pub inputs: String,
-    /// Type of the sums.
-    pub sums: String,
-}
-
-impl std::fmt::Display for MatrixShape {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}x{}x{} {}→{}", self.m, self.n, self.k, self.inputs, self.sums)
-    }
-}
-
-/// One adapter, as `vit-gpu devices` lists it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AdapterReport {
-    /// Name the driver gives.
-    pub name: String,
-    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
-    pub kind: &'static str,
-    /// `Vulkan`, `Metal` or `DX12`.
-    pub backend: &'static str,
-    /// Driver and version.
-    pub driver: String,
-    /// 16-bit floats in shaders.
-    pub f16: bool,
-    /// Least and greatest subgroup size, where subgroup operations exist.
-    pub subgroups: Option<(u32, u32)>,
-    /// Cooperative-matrix shapes.
-    pub cooperative_matrix: Vec<MatrixShape>,
-    /// Timestamp queries.
-    pub timestamps: bool,
-    /// Largest storage binding in bytes.
-    pub max_binding: u64,
-    /// Largest buffer in bytes.
-    pub max_buffer: u64,
-    /// Workgroup memory in bytes.
-    pub workgroup_memory: u32,
-    /// Invocations per workgroup.
-    pub workgroup_invocations: u32,
-}
-
-impl AdapterReport {
-    /// Whether it computes on the processor.
-    #[must_use]
-    pub fn is_software(&self) -> bool {
-        self.kind == "software"
-    }
-}
+pub use crate::device::{Adapter as AdapterReport, Kernels};
 
 /// An adapter with its report.
 pub(super) struct Candidate {
     pub adapter: wgpu::Adapter,
-    pub report: AdapterReport,
+    pub report: Adapter,
 }
 
 /// Lists every Vulkan, Metal and DX12 adapter, in a stable order: the index is what `--device` takes.
-pub async fn adapters() -> Vec<AdapterReport> {
+pub async fn adapters() -> Vec<Adapter> {
     candidates().await.into_iter().map(|candidate| candidate.report).collect()
 }
 
 /// The index that `auto` takes, and why, or why it takes none.
 #[must_use]
-pub fn automatic(reports: &[AdapterReport]) -> (Option<usize>, String) {
+pub fn automatic(reports: &[Adapter]) -> (Option<usize>, String) {
     let mut real: Vec<usize> = (0..reports.len()).filter(|&i| !reports[i].is_software()).collect();
     if let Ok(part) = std::env::var("WGPU_ADAPTER_NAME") {
         real.retain(|&i| contains(&reports[i].name, &part));
@@ -181,25 +48,25 @@ fn rank(kind: &str, low_power: bool) -> u8 {
 }
 
 /// The adapter a request means; `None` means the processor.
-pub(super) async fn choose(request: &DeviceRequest) -> Result<Option<Candidate>> {
-    if *request == DeviceRequest::Cpu {
+pub(super) async fn choose(request: &Device) -> Result<Option<Candidate>> {
+    if *request == Device::Cpu {
         return Ok(None);
     }
     let mut candidates = candidates().await;
     let reports: Vec<_> = candidates.iter().map(|candidate| candidate.report.clone()).collect();
     let index = match request {
-        DeviceRequest::Cpu => None,
-        DeviceRequest::Auto => automatic(&reports).0,
-        DeviceRequest::Gpu => match automatic(&reports) {
+        Device::Cpu => None,
+        Device::Auto => automatic(&reports).0,
+        Device::Gpu => match automatic(&reports) {
             (Some(index), _) => Some(index),
             (None, reason) => return Err(Error::NoDevice { request: "gpu".into(), reason }),
         },
-        DeviceRequest::Named(name) => Some(named(name, &reports)?),
+        Device::Named(name) => Some(named(name, &reports)?),
     };
     Ok(index.map(|index| candidates.swap_remove(index)))
 }
 
-fn named(name: &str, reports: &[AdapterReport]) -> Result<usize> {
+fn named(name: &str, reports: &[Adapter]) -> Result<usize> {
     let fail = |reason: String| Err(Error::NoDevice { request: name.to_owned(), reason });
     let known = || match reports {
         [] => "no adapter was found; `cpu` always works".to_owned(),
@@ -238,10 +105,10 @@ async fn candidates() -> Vec<Candidate> {
     adapters.into_iter().map(|adapter| Candidate { report: report(&adapter), adapter }).collect()
 }
 
-fn report(adapter: &wgpu::Adapter) -> AdapterReport {
+fn report(adapter: &wgpu::Adapter) -> Adapter {
     let (info, features, limits) = (adapter.get_info(), adapter.features(), adapter.limits());
     let scalar = |kind: wgpu::CooperativeScalarType| format!("{kind:?}").to_lowercase();
-    AdapterReport {
+    Adapter {
         kind: match info.device_type {
             wgpu::DeviceType::DiscreteGpu => "discrete",
             wgpu::DeviceType::IntegratedGpu => "integrated",
@@ -282,32 +149,11 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
 }
 
 #[cfg(test)]
-impl AdapterReport {
-    /// An adapter that has nothing, for tests.
-    pub(super) fn named(name: &str) -> AdapterReport {
-        AdapterReport {
-            name: name.into(),
-            kind: "other",
-            backend: "Vulkan",
-            driver: String::new(),
-            f16: false,
-            subgroups: None,
-            cooperative_matrix: Vec::new(),
-            timestamps: false,
-            max_binding: 0,
-            max_buffer: 0,
-            workgroup_memory: 0,
-            workgroup_invocations: 0,
-        }
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
 
-    fn adapter(name: &str, kind: &'static str) -> AdapterReport {
-        AdapterReport { kind, ..AdapterReport::named(name) }
+    fn adapter(name: &str, kind: &'static str) -> Adapter {
+        Adapter { kind, ..Adapter::named(name) }
     }
 
     #[test]

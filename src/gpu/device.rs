@@ -38,7 +38,6 @@ impl Device {
     /// Opens an adapter with the features its kernels use and the largest buffers it allows; other limits are WebGPU's default.
     pub async fn open(candidate: &Candidate, capabilities: Capabilities) -> Result<Device> {
         let name = candidate.report.name.clone();
-        let fail = |reason: String| Error::Device { adapter: name.clone(), reason };
         let mut wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE;
         wanted.set(wgpu::Features::SHADER_F16, capabilities.precision == Precision::F16);
         wanted.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, capabilities.matrices.is_some());
@@ -61,7 +60,7 @@ impl Device {
             ..Default::default()
         };
         let (device, queue) =
-            candidate.adapter.request_device(&descriptor).await.map_err(|error| fail(error.to_string()))?;
+            candidate.adapter.request_device(&descriptor).await.map_err(|error| Error::device_by(&name, error))?;
         let trouble: Arc<Mutex<Option<Trouble>>> = Arc::default();
         let note = |trouble: &Arc<Mutex<Option<Trouble>>>| {
             let trouble = Arc::clone(trouble);
@@ -78,7 +77,7 @@ impl Device {
         }));
         // Submissions are cut to about half a second; software adapters compile within them, which can take minutes.
         let patience = Duration::from_secs(if candidate.report.is_software() { 1800 } else { 120 });
-        let poller = Poller::spawn(device.clone(), patience).map_err(|error| fail(error.to_string()))?;
+        let poller = Poller::spawn(device.clone(), patience).map_err(|error| Error::device_by(&name, error))?;
         // Storage bindings can't pass what one u32 byte offset reaches.
         let max_binding =
             available.max_storage_buffer_binding_size.min(available.max_buffer_size).min(u64::from(u32::MAX) & !3);
@@ -102,7 +101,7 @@ impl Device {
     }
 
     pub fn error(&self, reason: impl Into<String>) -> Error {
-        Error::Device { adapter: self.name.clone(), reason: reason.into() }
+        Error::device(&self.name, reason.into())
     }
 
     /// Runs `make` with every kind of error caught; `what` names it in the message.

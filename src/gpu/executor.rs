@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::adapter::{AdapterReport, DeviceRequest, Kernels, choose};
+use super::adapter::choose;
 use super::device::Device;
 use super::kernels::Capabilities;
 use super::prepare::{InputBuffer, Lease, Prepared};
 use super::tune::Tuner;
 use super::weights::Weights;
+use crate::device::{Adapter, Kernels};
 use crate::error::{Error, Result};
 use crate::executor::{Executor, Inputs, Later, OpTime, Peak, Running, Startup, Tuning};
 use crate::graph::{Dtype, Plan, Precision};
@@ -20,7 +21,7 @@ const SUBMIT_SECONDS: f64 = 0.5;
 /// A model's weights, buffers and pipelines on one device.
 pub struct GpuExecutor {
     pub(super) device: Arc<Device>,
-    report: AdapterReport,
+    report: Adapter,
     pub(super) capabilities: Capabilities,
     /// A run leases everything it writes to while it is handed over; the device then keeps the order.
     pub(super) lease: async_lock::Mutex<Lease>,
@@ -36,7 +37,7 @@ impl GpuExecutor {
     /// # Errors
     /// [`Error::NoDevice`] if nothing (or too much) matches, [`Error::Device`] if it can't be opened.
     pub async fn open(
-        request: &DeviceRequest,
+        request: &crate::device::Device,
         kernels: Kernels,
         precision: Precision,
         loader: Arc<dyn WeightLoader>,
@@ -58,7 +59,7 @@ impl GpuExecutor {
 
     /// The adapter, as `devices` lists it.
     #[must_use]
-    pub fn report(&self) -> &AdapterReport {
+    pub fn report(&self) -> &Adapter {
         &self.report
     }
 

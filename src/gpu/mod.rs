@@ -17,6 +17,6 @@ mod tune;
 mod weights;
 mod wgsl;
 
-pub use adapter::{AdapterReport, DeviceRequest, Kernels, MatrixShape, adapters, automatic};
+pub use adapter::{adapters, automatic};
 pub use executor::GpuExecutor;
 pub use kernels::{Needs, SHADERS, Shader};

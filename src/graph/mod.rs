@@ -51,14 +51,14 @@ impl Precision {
 }
 
 impl std::str::FromStr for Precision {
-    type Err = crate::Error;
+    type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "f32" => Ok(Precision::F32),
             "f16" => Ok(Precision::F16),
             "i8" => Ok(Precision::I8),
-            _ => Err(crate::Error::Usage(format!("unknown precision `{text}`: f32, f16 or i8"))),
+            _ => Err(Error::argument("precision", format!("unknown precision `{text}`: f32, f16 or i8"))),
         }
     }
 }

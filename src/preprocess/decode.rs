@@ -7,45 +7,15 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
+use super::image::{Image, Orient};
 use crate::error::{Error, Result};
 
 /// Twice Pillow's `MAX_IMAGE_PIXELS`: where it refuses an image as a decompression bomb.
 const MAX_PIXELS: u64 = 2 * 89_478_485;
 
-/// Whether an image's EXIF orientation is applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Orient {
-    /// Turned and mirrored as the camera says (Hugging Face pipelines).
-    #[default]
-    Exif,
-    /// As stored (timm, torchvision).
-    AsStored,
-}
-
-/// An 8-bit RGB image, rows from the top, three bytes a pixel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
-    width: usize,
-    height: usize,
-    data: Vec<u8>,
-}
-
 impl Image {
-    /// Wraps RGB bytes.
-    ///
-    /// # Errors
-    /// [`Error::Image`] if either side is 0 or `data` is not `3·width·height` bytes.
-    pub fn from_rgb(width: usize, height: usize, data: Vec<u8>) -> Result<Image> {
-        let wanted = width.checked_mul(height).and_then(|pixels| pixels.checked_mul(3));
-        if width == 0 || height == 0 || wanted != Some(data.len()) {
-            let reason = format!("{width}x{height} RGB pixels can't be {} bytes", data.len());
-            return Err(Error::image("image", reason));
-        }
-        Ok(Image { width, height, data })
-    }
-
     /// Reads and decodes a file, EXIF orientation applied.
     ///
     /// # Errors
@@ -60,7 +30,7 @@ impl Image {
     /// [`Error::Image`] names the file and what is wrong with it.
     pub fn open_with(path: impl AsRef<Path>, orient: Orient) -> Result<Image> {
         let name = path.as_ref().display().to_string();
-        let bytes = std::fs::read(path).map_err(|error| Error::image(&name, error))?;
+        let bytes = std::fs::read(path).map_err(|error| Error::image_by(&name, error))?;
         Image::decode(&bytes, &name, orient)
     }
 
@@ -73,7 +43,7 @@ impl Image {
         if bytes.is_empty() {
             return Err(fail("the file is empty".into()));
         }
-        let format = image::guess_format(bytes)
+        let format = ::image::guess_format(bytes)
             .ok()
             .filter(|format| format.reading_enabled())
             .ok_or_else(|| fail("not an image this reads (PNG, JPEG, WebP, GIF, BMP or TIFF)".into()))?;
@@ -85,7 +55,7 @@ impl Image {
         let mut limits = Limits::default();
         limits.max_alloc = Some(8 * MAX_PIXELS);
         reader.limits(limits);
-        let mut decoder = reader.into_decoder().map_err(|error| fail(one_line(&error)))?;
+        let mut decoder = reader.into_decoder().map_err(|error| Error::image_by(name, error))?;
         let (width, height) = decoder.dimensions();
         if u64::from(width) * u64::from(height) > MAX_PIXELS {
             return Err(fail(format!(
@@ -93,31 +63,13 @@ impl Image {
             )));
         }
         let orientation = match orient {
-            Orient::Exif => decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms),
-            Orient::AsStored => image::metadata::Orientation::NoTransforms,
+            Orient::Exif => decoder.orientation().unwrap_or(::image::metadata::Orientation::NoTransforms),
+            Orient::AsStored => ::image::metadata::Orientation::NoTransforms,
         };
-        let mut decoded = DynamicImage::from_decoder(decoder).map_err(|error| fail(one_line(&error)))?;
+        let mut decoded = DynamicImage::from_decoder(decoder).map_err(|error| Error::image_by(name, error))?;
         decoded.apply_orientation(orientation);
         let (width, height) = (decoded.width() as usize, decoded.height() as usize);
         Image::from_rgb(width, height, rgb(decoded)).map_err(|_| fail("it has no pixels".into()))
-    }
-
-    /// Width in pixels.
-    #[must_use]
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Height in pixels.
-    #[must_use]
-    pub fn height(&self) -> usize {
-        self.height
-    }
-
-    /// The bytes, row by row.
-    #[must_use]
-    pub fn data(&self) -> &[u8] {
-        &self.data
     }
 }
 
@@ -152,8 +104,4 @@ fn jpeg_is_complete(bytes: &[u8]) -> bool {
         (None, _) => true,
         (Some(_), None) => false,
     }
-}
-
-fn one_line(error: &image::ImageError) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

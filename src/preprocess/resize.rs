@@ -8,9 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use rayon::prelude::*;
-
-use super::Image;
+use super::image::Image;
 use crate::error::Result;
 
 /// Resampling filters, with Pillow's numbers.
@@ -151,9 +149,22 @@ impl Kernel {
     }
 }
 
+/// Hands every row of `stride` bytes to `fill`, with its number; on all cores where the crate has a thread pool anyway.
+#[cfg(feature = "cpu")]
+fn each_row(out: &mut [u8], stride: usize, fill: impl Fn(usize, &mut [u8]) + Sync) {
+    use rayon::prelude::*;
+    out.par_chunks_mut(stride).enumerate().for_each(|(y, row)| fill(y, row));
+}
+
+#[cfg(not(feature = "cpu"))]
+fn each_row(out: &mut [u8], stride: usize, fill: impl Fn(usize, &mut [u8])) {
+    out.chunks_mut(stride).enumerate().for_each(|(y, row)| fill(y, row));
+}
+
 fn horizontal(source: &[u8], from: usize, to: usize, kernel: &Kernel) -> Vec<u8> {
     let mut out = vec![0u8; source.len() / from * to];
-    out.par_chunks_mut(3 * to).zip(source.par_chunks(3 * from)).for_each(|(out, row)| {
+    each_row(&mut out, 3 * to, |y, out| {
+        let row = &source[3 * from * y..][..3 * from];
         for (i, pixel) in out.as_chunks_mut::<3>().0.iter_mut().enumerate() {
             let (first, weights) = kernel.taps_of(i);
             let mut sums = [kernel.half(); 3];
@@ -171,7 +182,7 @@ fn horizontal(source: &[u8], from: usize, to: usize, kernel: &Kernel) -> Vec<u8>
 fn vertical(source: &[u8], width: usize, to: usize, kernel: &Kernel) -> Vec<u8> {
     let stride = 3 * width;
     let mut out = vec![0u8; stride * to];
-    out.par_chunks_mut(stride).enumerate().for_each(|(i, out)| {
+    each_row(&mut out, stride, |i, out| {
         let (first, weights) = kernel.taps_of(i);
         let mut sums = vec![kernel.half(); stride];
         for (weight, row) in weights.iter().zip(source[first * stride..].chunks_exact(stride)) {

@@ -1,55 +1,103 @@
-//! The three-line interface: a model that names what is in a picture.
+//! A model that names what is in a picture.
 
-use super::{Session, SessionOptions};
-use crate::checkpoint::Checkpoint;
+use std::path::Path;
+
+use super::handle::Session;
+use super::model::Model;
 use crate::error::{Error, Result};
 use crate::labels::Prediction;
-use crate::model::Head;
 use crate::preprocess::Image;
 
-/// A model that names what is in a picture.
-pub struct Classifier(Session);
+/// A model that names what is in a picture: the short way to a [`Session`]. Clones share the model.
+///
+/// ```
+/// # #[cfg(all(feature = "bundled", feature = "decode"))]
+/// # fn main() -> vit_gpu::Result<()> {
+/// use vit_gpu::{Classifier, Image};
+///
+/// let classifier = Classifier::bundled()?; // or Classifier::open("path/to/model")?
+/// let best = classifier.classify(&Image::open("assets/cat.png")?)?;
+/// assert_eq!(best[0].label.as_deref(), Some("cat"));
+/// # Ok(())
+/// # }
+/// # #[cfg(not(all(feature = "bundled", feature = "decode")))]
+/// # fn main() {}
+/// ```
+#[derive(Clone, Debug)]
+pub struct Classifier {
+    session: Session,
+    top_k: usize,
+}
 
 impl Classifier {
-    /// Opens a model (see [`Checkpoint::open`]) on the best device.
+    /// Opens a model's files on the best device.
     ///
     /// # Errors
-    /// As [`Session::open`]; [`Error::Usage`] for a model without a classification head.
-    pub fn open(model: &str) -> Result<Classifier> {
-        Classifier::from_session(Session::open(model)?)
+    /// As [`Session::open`]; [`Error::NoHead`] for a model without a classification head.
+    pub fn open(path: impl AsRef<Path>) -> Result<Classifier> {
+        Classifier::new(Session::open(path)?)
     }
 
-    /// The model that comes with the crate: CIFAR-10's ten classes.
+    /// The model that comes with the crate, on the best device: CIFAR-10's ten classes.
     ///
     /// # Errors
-    /// As [`Session::new`].
+    /// As [`crate::SessionBuilder::build`].
+    #[cfg(feature = "bundled")]
     pub fn bundled() -> Result<Classifier> {
-        Classifier::from_session(Session::new(Checkpoint::bundled()?, &SessionOptions::default())?)
+        Classifier::new(Session::builder().build(Model::bundled()?)?)
     }
 
-    /// Wraps a session.
+    /// Classifies by a session, which says where and how.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a model without a classification head.
-    pub fn from_session(session: Session) -> Result<Classifier> {
-        if session.checkpoint().config.head == Head::None {
-            return Err(Error::Usage(format!("{} has no classification head", session.checkpoint().name)));
+    /// [`Error::NoHead`] for a model without a classification head.
+    pub fn new(session: Session) -> Result<Classifier> {
+        if session.model().num_classes() == 0 {
+            return Err(Error::NoHead { model: session.model().name().to_owned() });
         }
-        Ok(Classifier(session))
+        Ok(Classifier { session, top_k: 5 })
     }
 
-    /// The five most probable classes, best first.
+    /// How many classes are given for an image, at least 1; 5 without this.
+    #[must_use]
+    pub fn top_k(self, top_k: usize) -> Classifier {
+        Classifier { top_k: top_k.max(1), ..self }
+    }
+
+    /// The classes of an image with the highest scores, best first.
     ///
     /// # Errors
-    /// As [`Session::classify`].
+    /// [`Error::Image`] if the image can't be brought to the model's size; [`Error::NotFinite`] for a result that is no number;
+    /// errors of the device.
     pub fn classify(&self, image: &Image) -> Result<Vec<Prediction>> {
-        let mut all = self.0.classify(std::slice::from_ref(image), 5)?;
-        Ok(all.swap_remove(0))
+        self.session.classify(std::slice::from_ref(image), self.top_k).map(|mut all| all.swap_remove(0))
+    }
+
+    /// The same of many images, in batches that keep the device busy. An image without a result fails alone.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] without images; errors of the device.
+    pub fn classify_batch(&self, images: &[Image]) -> Result<Vec<Result<Vec<Prediction>>>> {
+        self.session.classify_each(images, self.top_k)
+    }
+
+    /// As [`Classifier::classify_batch`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Classifier::classify_batch`].
+    pub async fn classify_async(&self, images: &[Image]) -> Result<Vec<Result<Vec<Prediction>>>> {
+        self.session.classify_async(images, self.top_k).await
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        self.session.model()
     }
 
     /// The session beneath.
     #[must_use]
     pub fn session(&self) -> &Session {
-        &self.0
+        &self.session
     }
 }

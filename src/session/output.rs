@@ -34,7 +34,7 @@ impl Output {
 }
 
 /// Results whose values may not be finite.
-pub(super) struct Unchecked {
+pub struct Unchecked {
     pub outputs: Outputs,
     pub precision: Precision,
     /// Outputs that depend on weights that are not finite, with one such weight each.

@@ -3,9 +3,11 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::model::Model;
+use super::progress::{Listener, Progress};
 use crate::error::Result;
 use crate::graph::{Graph, Kind, Precision, TensorId};
-use crate::model::WeightLoader;
+use crate::model::{WeightLoader, weight_specs};
 
 /// A loader that remembers which weights hold a NaN, an infinity, or a value beyond the precision's range.
 ///
@@ -14,13 +16,18 @@ pub struct Watched {
     inner: Arc<dyn WeightLoader>,
     largest: f32,
     found: Mutex<BTreeSet<String>>,
+    /// Names of the weights that were read, how many there are, and whom to tell.
+    read: Mutex<HashSet<String>>,
+    count: usize,
+    listener: Listener,
 }
 
 impl Watched {
-    pub fn new(inner: Arc<dyn WeightLoader>, precision: Precision) -> Watched {
+    pub fn new(model: &Model, precision: Precision, listener: Listener) -> Result<Watched> {
         // What lies above is an infinity once it is rounded.
         let largest = if precision == Precision::F16 { half::f16::MAX.to_f32() } else { f32::MAX };
-        Watched { inner, largest, found: Mutex::default() }
+        let (inner, count) = (Arc::clone(&model.0.loader), weight_specs(&model.0.config)?.len());
+        Ok(Watched { inner, largest, found: Mutex::default(), read: Mutex::default(), count, listener })
     }
 
     /// For each output of a graph that depends on such weights, its name and the first of them.
@@ -44,6 +51,14 @@ impl WeightLoader for Watched {
         if !out.iter().all(|value| value.abs() <= self.largest) {
             self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         }
+        let done = {
+            let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+            if !read.insert(name.to_owned()) {
+                return Ok(());
+            }
+            read.len()
+        };
+        self.listener.tell(Progress::Weights { done, of: self.count });
         Ok(())
     }
 }

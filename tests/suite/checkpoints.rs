@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use tempfile::TempDir;
-use vit_gpu::checkpoint::Checkpoint;
+use vit_gpu::internals::checkpoint::Checkpoint;
 
 use crate::models::goldens;
 
@@ -152,7 +152,7 @@ fn a_pooling_that_a_configuration_mentions_is_what_timm_makes_of_it() {
     refused(&path, "tensor `fc_norm.");
     let (_keep, path) = with(flat(serde_json::json!({"global_pool": "avg", "pretrained_cfg": {"crop_pct": 0.9}})));
     let pool = Checkpoint::open(path.to_str().unwrap()).unwrap().config.pool;
-    assert_eq!(pool, vit_gpu::model::Pooling::CLASS);
+    assert_eq!(pool, vit_gpu::internals::model::Pooling::CLASS);
 }
 
 #[test]

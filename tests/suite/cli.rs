@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use vit_gpu::checkpoint::Tensors;
+use vit_gpu::internals::checkpoint::Tensors;
 
 use crate::compare::{EXACT, assert_close};
 use crate::device;
@@ -162,7 +162,7 @@ fn forward_of_preprocess_is_classify() {
     assert_eq!(outputs.values("last_hidden_state").unwrap().0, [1, 65, 128]);
     let json: Value =
         serde_json::from_str(&stdout(&run(&["classify", CAT, "-d", "cpu", "-f", "json", "-k", "1"]))).unwrap();
-    let score = vit_gpu::labels::softmax(&logits)[3];
+    let score = vit_gpu::internals::labels::softmax(&logits)[3];
     assert_eq!(json[0]["predictions"][0]["score"].as_f64().unwrap() as f32, score);
     fails(
         &["forward", "-i", &file("y.safetensors"), "-o", &file("z.safetensors"), "-d", "cpu"],
@@ -338,12 +338,16 @@ fn a_reader_that_stops_early_is_no_error() {
 
 #[test]
 fn half_precision_is_asked_for_and_reported() {
-    fails(&["classify", CAT, "-d", "cpu", "--precision", "f16"], 2, "device `cpu`: the processor computes in f32");
+    fails(
+        &["classify", CAT, "-d", "cpu", "--precision", "f16"],
+        2,
+        "cpu: it can't compute in f16, only in f32 or i8: use --precision f32 or i8",
+    );
     fails(&["classify", CAT, "--kernels", "fast"], 2, "unknown kernels `fast`");
     fails(&["classify", CAT, "-d", &device::name(), "--kernels", "matrix"], 2, "--precision f16");
     let output = run(&["classify", CAT, "-d", &device::name(), "--precision", "f16", "-f", "json"]);
     if !output.status.success() {
-        assert!(errors(&output).iter().any(|line| line.contains("16-bit floats")), "{:?}", errors(&output));
+        assert!(errors(&output).iter().any(|line| line.contains("can't compute in f16")), "{:?}", errors(&output));
         return;
     }
     let json: Value = serde_json::from_str(&stdout(&output)).unwrap();

@@ -1,15 +1,14 @@
 //! `convert`: what was written gives the same bits as what was read.
 
-use vit_gpu::checkpoint::{Checkpoint, Storage};
-use vit_gpu::gpu::DeviceRequest;
-use vit_gpu::session::{Outputs, Session, SessionOptions};
+use vit_gpu::internals::checkpoint::{Checkpoint, Storage};
+use vit_gpu::{Device, Outputs, Session};
 
 use crate::compare::distance;
 use crate::models::{golden, models, open};
 
 fn run(checkpoint: Checkpoint, pixels: &[f32]) -> Outputs {
-    let options = SessionOptions { device: DeviceRequest::Cpu, ..SessionOptions::default() };
-    Session::new(checkpoint, &options).unwrap().forward(pixels, true).unwrap()
+    let options = Session::builder().device(Device::Cpu);
+    options.build(checkpoint).unwrap().forward(pixels, true).unwrap()
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use vit_gpu::gpu::{DeviceRequest, GpuExecutor, Kernels};
-use vit_gpu::graph::Precision;
-use vit_gpu::model::WeightLoader;
-use vit_gpu::ops::Op;
+use vit_gpu::internals::device::Kernels;
+use vit_gpu::internals::gpu::GpuExecutor;
+use vit_gpu::internals::model::WeightLoader;
+use vit_gpu::internals::ops::Op;
+use vit_gpu::{Device, Precision};
 
 /// `--device` argument of the adapter under test.
 pub fn name() -> String {
@@ -38,7 +39,7 @@ pub fn executors() -> &'static [Executor] {
     static EXECUTORS: OnceLock<Vec<Executor>> = OnceLock::new();
     EXECUTORS.get_or_init(|| {
         let all = families().into_iter().filter_map(|(family, precision)| {
-            let request = DeviceRequest::Named(name());
+            let request = Device::Named(name());
             let open = GpuExecutor::open(&request, family, precision, Arc::new(NoWeights));
             let gpu = pollster::block_on(open).ok()??;
             // What `auto` takes on software adapters is there already.
@@ -94,7 +95,7 @@ pub fn first_kernel(executor: &Executor, op: &Op) -> Vec<Option<&'static str>> {
 
 /// An executor of its own, for a test that breaks it.
 pub fn fresh() -> GpuExecutor {
-    let request = DeviceRequest::Named(name());
+    let request = Device::Named(name());
     let open = GpuExecutor::open(&request, Kernels::Portable, Precision::F32, Arc::new(NoWeights));
     pollster::block_on(open).expect("an adapter").expect("a GPU")
 }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use vit_gpu::gpu::DeviceRequest;
-use vit_gpu::model::arch;
-use vit_gpu::session::{Session, SessionOptions};
+use vit_gpu::internals::model::arch;
+use vit_gpu::{Device, Session};
 
 use crate::device;
 use crate::models::{golden, largest_difference, models, open};
@@ -45,15 +44,15 @@ fn reference(golden: &str) -> &'static str {
 }
 
 /// Each golden: its layout, what sets it apart, its reference, and how far the devices are off.
-fn measured(devices: &[DeviceRequest]) -> BTreeMap<String, (String, Vec<f32>)> {
+fn measured(devices: &[Device]) -> BTreeMap<String, (String, Vec<f32>)> {
     let mut rows = BTreeMap::new();
     for folder in models() {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let checkpoint = open(&folder);
         let (_, pixels) = golden(&folder, "pixel_values").unwrap();
         let off = devices.iter().map(|device| {
-            let options = SessionOptions { device: device.clone(), ..Default::default() };
-            let session = Session::new(checkpoint.clone(), &options).unwrap();
+            let options = Session::builder().device(device.clone());
+            let session = options.build(checkpoint.clone()).unwrap();
             largest_difference(&folder, &session.forward(&pixels, true).unwrap())
         });
         let off = off.collect();
@@ -84,7 +83,7 @@ fn the_page_of_models_is_what_the_code_says() {
     if std::env::var_os("VIT_GPU_WRITE_DOCS").is_some() {
         let mut table = "| layout | golden | apart from a plain ViT | reference | cpu | lavapipe |\n".to_owned();
         table += "|---|---|---|---|---:|---:|\n";
-        for (row, off) in measured(&[DeviceRequest::Cpu, DeviceRequest::Named(device::name())]).values() {
+        for (row, off) in measured(&[Device::Cpu, Device::Named(device::name())]).values() {
             table += &format!("{row} {:.1e} | {:.1e} |\n", off[0], off[1]);
         }
         page.replace_range(between(&page, "goldens"), &table);
@@ -94,7 +93,7 @@ fn the_page_of_models_is_what_the_code_says() {
     }
     assert_eq!(page[between(&page, "architectures")], architectures());
     // The adapter's column is what another test holds to the tolerance.
-    let measured = measured(&[DeviceRequest::Cpu]);
+    let measured = measured(&[Device::Cpu]);
     let rows: Vec<&str> = page[between(&page, "goldens")].lines().skip(2).collect();
     assert_eq!(rows.len(), measured.len(), "rows of the table");
     for (line, (row, off)) in rows.iter().zip(measured.values()) {

@@ -6,9 +6,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use vit_gpu::checkpoint::{Checkpoint, Tensors};
-use vit_gpu::gpu::DeviceRequest;
-use vit_gpu::session::{Session, SessionOptions};
+use vit_gpu::internals::checkpoint::{Checkpoint, Tensors};
+use vit_gpu::{Device, Session};
 
 use crate::compare::{MODEL, worst};
 use crate::models::goldens;
@@ -56,8 +55,8 @@ impl Drawn {
                 Ok(_) => Err(format!("opens, to be refused for: {}", reason.trim())),
             };
         }
-        let options = SessionOptions { device: DeviceRequest::Cpu, threads: 1, ..SessionOptions::default() };
-        let session = opened.and_then(|checkpoint| Session::new(checkpoint, &options));
+        let options = Session::builder().device(Device::Cpu).threads(1);
+        let session = opened.and_then(|checkpoint| options.build(checkpoint));
         let outputs = session.and_then(|session| session.forward(&pixels, true)).map_err(|error| error.to_string())?;
         for name in expected.shapes().map(|(name, _)| name.to_owned()).filter(|name| name != "pixel_values") {
             let (shape, want) = expected.values(&name).unwrap();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use safetensors::Dtype;
-use vit_gpu::checkpoint::{Checkpoint, Tensors};
+use vit_gpu::internals::checkpoint::{Checkpoint, Tensors};
 
 use crate::checkpoints::{TensorMap, read_map, write_model};
 use crate::models::goldens;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use vit_gpu::checkpoint::Checkpoint;
+use vit_gpu::internals::checkpoint::Checkpoint;
 
 use crate::checkpoints::{changed, read_map, refused, write_model};
 use crate::models::goldens;

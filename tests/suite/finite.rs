@@ -4,11 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use vit_gpu::Error;
-use vit_gpu::checkpoint::Checkpoint;
-use vit_gpu::gpu::DeviceRequest;
-use vit_gpu::graph::Precision;
-use vit_gpu::session::{Session, SessionOptions};
+use vit_gpu::internals::checkpoint::Checkpoint;
+use vit_gpu::{Device, Error, Precision, Session};
 
 use crate::checkpoints::{read_map, write_model};
 use crate::cli::{fails, run, stdout};
@@ -30,16 +27,16 @@ fn with_value(folder: &Path, tensor: &str, at: usize, value: f32) -> String {
 
 /// The processor in f32 and i8, the adapter in f32 and f16.
 fn sessions(model: &str) -> Vec<Session> {
-    let gpu: DeviceRequest = device::name().parse().unwrap();
+    let gpu: Device = device::name().parse().unwrap();
     let all = [
-        (DeviceRequest::Cpu, Precision::F32),
-        (DeviceRequest::Cpu, Precision::I8),
+        (Device::Cpu, Precision::F32),
+        (Device::Cpu, Precision::I8),
         (gpu.clone(), Precision::F32),
         (gpu, Precision::F16),
     ];
     let open = |(device, precision)| {
-        let options = SessionOptions { device, precision, ..SessionOptions::default() };
-        match Session::new(Checkpoint::open(model).unwrap(), &options) {
+        let options = Session::builder().device(device).precision(precision);
+        match options.build(Checkpoint::open(model).unwrap()) {
             Err(Error::Device { .. }) if precision == Precision::F16 => None,
             session => Some(session.unwrap()),
         }

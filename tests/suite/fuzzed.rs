@@ -3,7 +3,7 @@
 use std::io::{Cursor, Write};
 
 use vit_gpu::Image;
-use vit_gpu::checkpoint::{Checkpoint, Tensors};
+use vit_gpu::internals::checkpoint::{Checkpoint, Tensors};
 use zip::CompressionMethod::{Deflated, Stored};
 
 use crate::models::goldens;

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use vit_gpu::Image;
-use vit_gpu::checkpoint::{Checkpoint, Tensors};
-use vit_gpu::model::random::HashedValues;
-use vit_gpu::preprocess::{Filter, Orient, Resizer, resize};
+use vit_gpu::internals::checkpoint::{Checkpoint, Tensors};
+use vit_gpu::internals::model::random::HashedValues;
+use vit_gpu::internals::preprocess::{Filter, Resizer, resize};
+use vit_gpu::{Image, Orient};
 
 use crate::compare::{EXACT, assert_close};
 use crate::models::goldens;

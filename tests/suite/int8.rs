@@ -1,9 +1,8 @@
 //! `--precision i8`: the processor's eight-bit products.
 
 use serde_json::Value;
-use vit_gpu::gpu::{DeviceRequest, Kernels};
-use vit_gpu::graph::Precision;
-use vit_gpu::session::{Session, SessionOptions};
+use vit_gpu::internals::device::Kernels;
+use vit_gpu::{Device, Precision, Session};
 
 use crate::cli::{fails, run, stdout};
 use crate::compare::distance;
@@ -18,8 +17,9 @@ fn every_golden_in_i8() {
         let checkpoint = open(&folder);
         let (_, pixels) = golden(&folder, "pixel_values").unwrap();
         let session = |threads| {
-            let (device, precision, kernels) = (DeviceRequest::Cpu, Precision::I8, Kernels::Auto);
-            Session::new(checkpoint.clone(), &SessionOptions { device, precision, kernels, threads }).unwrap()
+            let (device, precision, kernels) = (Device::Cpu, Precision::I8, Kernels::Auto);
+            let builder = Session::builder().device(device).precision(precision).kernels(kernels).threads(threads);
+            builder.build(checkpoint.clone()).unwrap()
         };
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let outputs = session(1).forward(&pixels, true).unwrap();
@@ -44,7 +44,11 @@ fn it_is_asked_for_on_the_processor_and_reported() {
         assert_eq!(json[0]["predictions"][0]["label"], "cat");
     }
     let adapter = device::name();
-    fails(&["classify", "assets/cat.png", "-d", &adapter, "--precision", "i8"], 2, "i8 is for the processor");
+    fails(
+        &["classify", "assets/cat.png", "-d", &adapter, "--precision", "i8"],
+        2,
+        "use --device cpu, or --precision f32",
+    );
     fails(&["classify", "assets/cat.png", "--precision", "i4"], 2, "unknown precision `i4`: f32, f16 or i8");
 }
 

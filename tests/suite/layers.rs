@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module with the modules of this crate it may name.
-const MAY_NAME: [(&str, &[&str]); 13] = [
+const MAY_NAME: [(&str, &[&str]); 14] = [
     ("error", &[]),
+    ("device", &["error"]),
     ("ops", &["error"]),
     ("graph", &["ops", "error"]),
     ("model", &["graph", "ops", "error"]),
@@ -14,12 +15,12 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     ("checkpoint", &["model", "ops", "preprocess", "labels", "error"]),
     ("executor", &["graph", "ops", "error"]),
     ("cpu", &["executor", "graph", "ops", "model", "error"]),
-    ("gpu", &["executor", "graph", "ops", "model", "error"]),
-    ("session", &["checkpoint", "preprocess", "labels", "model", "graph", "ops", "executor", "cpu", "gpu", "error"]),
+    ("gpu", &["executor", "graph", "ops", "model", "device", "error"]),
     (
-        "lib",
-        &["checkpoint", "cpu", "error", "executor", "gpu", "graph", "labels", "model", "ops", "preprocess", "session"],
+        "session",
+        &["checkpoint", "preprocess", "labels", "model", "graph", "ops", "executor", "cpu", "gpu", "device", "error"],
     ),
+    ("lib", &["session"]),
     ("main", &[]),
 ];
 

@@ -4,16 +4,14 @@ use std::fs;
 use std::sync::Arc;
 
 use safetensors::Dtype;
-use vit_gpu::Result;
-use vit_gpu::checkpoint::Checkpoint;
-use vit_gpu::cpu::CpuExecutor;
-use vit_gpu::executor;
-use vit_gpu::gpu::DeviceRequest;
-use vit_gpu::graph::{Graph, Plan, Precision};
-use vit_gpu::model::random::{HashedValues, spread};
-use vit_gpu::model::{Input, Request, Taps, VitConfig, WeightLoader, build, weight_specs};
-use vit_gpu::ops::{Data, Op};
-use vit_gpu::session::{Session, SessionOptions};
+use vit_gpu::internals::checkpoint::Checkpoint;
+use vit_gpu::internals::cpu::CpuExecutor;
+use vit_gpu::internals::executor;
+use vit_gpu::internals::graph::{Graph, Plan};
+use vit_gpu::internals::model::random::{HashedValues, spread};
+use vit_gpu::internals::model::{Input, Request, Taps, VitConfig, WeightLoader, build, weight_specs};
+use vit_gpu::internals::ops::{Data, Op};
+use vit_gpu::{Device, Precision, Result, Session};
 
 use crate::checkpoints::{TensorMap, write_model};
 use crate::compare::{OP, assert_close, distance};
@@ -114,11 +112,11 @@ fn an_odd_number_of_classes_is_uploaded_in_halves() {
     let checkpoint = Checkpoint::open(folder.path().to_str().unwrap()).unwrap();
     let pixels: Vec<f32> = (0..48).map(|i| HashedValues::new("pixels", 0).get(i)).collect();
     let logits = |device, precision| {
-        let options = SessionOptions { device, precision, ..SessionOptions::default() };
-        let session = Session::new(checkpoint.clone(), &options).unwrap();
+        let options = Session::builder().device(device).precision(precision);
+        let session = options.build(checkpoint.clone()).unwrap();
         session.forward(&pixels, false).unwrap().get("logits").unwrap().values.clone()
     };
-    let got = logits(DeviceRequest::Named(device::name()), Precision::F16);
-    let far = distance(&got, &logits(DeviceRequest::Cpu, Precision::F32)).unwrap();
+    let got = logits(Device::Named(device::name()), Precision::F16);
+    let far = distance(&got, &logits(Device::Cpu, Precision::F32)).unwrap();
     assert!(far < 1e-2, "{far:e}");
 }

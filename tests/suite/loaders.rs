@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use vit_gpu::checkpoint::{Checkpoint, Storage};
+use vit_gpu::internals::checkpoint::{Checkpoint, Storage};
 
 use crate::checkpoints::{TensorMap, read_map, write_model};
 use crate::models::goldens;
@@ -135,7 +135,7 @@ fn impossible_values_of_every_key_are_one_line_or_change_nothing() {
                     // An option that is off or another, but never a size that no tensor has.
                     Ok(opened) => {
                         let (got, want) = (&opened.config, &whole);
-                        let sizes = |cfg: &vit_gpu::model::VitConfig| {
+                        let sizes = |cfg: &vit_gpu::internals::model::VitConfig| {
                             (cfg.embed_dim, cfg.depth, cfg.mlp_hidden, cfg.patch_size, cfg.in_chans, cfg.num_classes)
                         };
                         assert_eq!(sizes(got), sizes(want), "{what}");

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use vit_gpu::checkpoint::{Checkpoint, Tensors};
-use vit_gpu::gpu::{DeviceRequest, Kernels};
-use vit_gpu::graph::Precision;
-use vit_gpu::model::Pooling;
-use vit_gpu::ops::{Attention, Op, PoolKind};
-use vit_gpu::preprocess::Pixels;
-use vit_gpu::session::{Outputs, Session, SessionOptions};
+use vit_gpu::internals::checkpoint::{Checkpoint, Tensors};
+use vit_gpu::internals::device::Kernels;
+use vit_gpu::internals::model::Pooling;
+use vit_gpu::internals::ops::{Attention, Op, PoolKind};
+use vit_gpu::internals::preprocess::Pixels;
+use vit_gpu::{Device, Outputs, Precision, Session};
 
 use crate::compare::{EXACT, MODEL, assert_close, distance, worst};
 use crate::device;
@@ -50,16 +49,16 @@ pub fn sessions(checkpoint: &Checkpoint) -> Vec<(String, Session)> {
 /// The processor in f32, and the adapter under test with each family of kernels in the given precision.
 pub fn sessions_in(checkpoint: &Checkpoint, precision: Precision) -> Vec<(String, Session)> {
     let on = |device, kernels, precision| {
-        let options = SessionOptions { device, kernels, precision, threads: 2 };
-        let session = Session::new(checkpoint.clone(), &options);
+        let options = Session::builder().device(device).kernels(kernels).precision(precision).threads(2);
+        let session = options.build(checkpoint.clone());
         session.map(|session| (format!("{} {kernels:?} {}", session.device(), precision.name()), session))
     };
-    let mut all = vec![on(DeviceRequest::Cpu, Kernels::Auto, Precision::F32).unwrap()];
+    let mut all = vec![on(Device::Cpu, Kernels::Auto, Precision::F32).unwrap()];
     let cfg = &checkpoint.config;
     let attention = Op::Attention(Attention::packed(1, cfg.tokens(), cfg.num_heads, cfg.head_dim, 1.0));
     for executor in device::executors().iter().filter(|executor| executor.precision == precision) {
         if !device::kernels(executor, &attention).is_empty() {
-            all.push(on(DeviceRequest::Named(device::name()), executor.family, precision).unwrap());
+            all.push(on(Device::Named(device::name()), executor.family, precision).unwrap());
         }
     }
     all
@@ -71,7 +70,7 @@ pub fn golden(folder: &std::path::Path, name: &str) -> Option<(Vec<usize>, Vec<f
 
 /// The largest absolute difference over every output the golden has.
 pub fn largest_difference(folder: &std::path::Path, outputs: &Outputs) -> f32 {
-    let off = |output: &vit_gpu::session::Output| {
+    let off = |output: &vit_gpu::Output| {
         let (_, want) = golden(folder, &output.name).unwrap();
         output.values.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
     };
@@ -142,7 +141,7 @@ fn embeddings_are_what_forward_pools() {
         }
         tried += 1;
         let (count, (h, w)) = (cfg.weight_batch().max(2), cfg.img_size);
-        let values = vit_gpu::model::random::HashedValues::new("bytes", 0);
+        let values = vit_gpu::internals::model::random::HashedValues::new("bytes", 0);
         let byte = |i: usize| ((values.get(i) + 1.0) * 127.99) as u8;
         let image = |b: usize| Pixels { size: (h, w), data: (b * 3 * h * w..(b + 1) * 3 * h * w).map(byte).collect() };
         let images: Vec<Pixels> = (0..count).map(image).collect();
@@ -150,7 +149,7 @@ fn embeddings_are_what_forward_pools() {
         let planes: Vec<f32> = images.iter().flat_map(|image| image.planes(&table)).collect();
         for (device, session) in sessions(&checkpoint) {
             let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-            let got = pollster::block_on(session.embed_pixels(&images)).unwrap().concat();
+            let got = session.embed_pixels(&images).unwrap().into_iter().flat_map(Result::unwrap).collect::<Vec<_>>();
             let whole = session.forward(&planes, false).unwrap();
             let want = &whole.get("pooled").unwrap().values;
             if session.device() == "cpu" {
@@ -223,7 +222,7 @@ fn sessions_classify_what_forward_computes_from_the_same_pixels() {
 #[test]
 fn batches_that_may_not_be_cut_are_not() {
     for (model, image, wrong) in [("per_head", 3 * 12 * 8, 3), ("per_head", 3 * 12 * 8, 1)] {
-        let values = vit_gpu::model::random::HashedValues::new("batch", 3);
+        let values = vit_gpu::internals::model::random::HashedValues::new("batch", 3);
         let pixels: Vec<f32> = (0..wrong * image).map(|i| values.get(i)).collect();
         for (device, session) in sessions(&open(&goldens().join("models").join(model))) {
             let error = session.forward(&pixels, false).unwrap_err().to_string();
@@ -247,7 +246,7 @@ fn batches_that_may_not_be_cut_are_not() {
 fn batches_of_any_size_give_each_image_its_own_result() {
     let checkpoint = open(&goldens().join("models/timm_plain"));
     let image = 3 * 20 * 28;
-    let values = vit_gpu::model::random::HashedValues::new("batch", 3);
+    let values = vit_gpu::internals::model::random::HashedValues::new("batch", 3);
     let pixels: Vec<f32> = (0..7 * image).map(|i| values.get(i)).collect();
     for (device, session) in sessions(&checkpoint) {
         let all = session.forward(&pixels, false).unwrap();
@@ -273,8 +272,8 @@ fn the_number_of_threads_changes_no_bit() {
         let checkpoint = open(&folder);
         let (_, pixels) = golden(&folder, "pixel_values").unwrap();
         let run = |threads| {
-            let options = SessionOptions { device: DeviceRequest::Cpu, threads, ..SessionOptions::default() };
-            Session::new(checkpoint.clone(), &options).unwrap().forward(&pixels, true).unwrap()
+            let options = Session::builder().device(Device::Cpu).threads(threads);
+            options.build(checkpoint.clone()).unwrap().forward(&pixels, true).unwrap()
         };
         let one = run(1);
         compare(&folder, &one).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -310,11 +309,11 @@ fn threads_share_a_session() {
 fn full_size_vit_b_16() {
     let checkpoint = Checkpoint::open("random:vit_base_patch16_224@0").unwrap();
     let file = Tensors::open(&goldens().join("vit_base_patch16_224.safetensors")).unwrap();
-    let values = vit_gpu::model::random::HashedValues::new("vit_base_patch16_224", 0);
+    let values = vit_gpu::internals::model::random::HashedValues::new("vit_base_patch16_224", 0);
     let pixels: Vec<f32> = (0..3 * 224 * 224).map(|i| values.get(i)).collect();
-    let named = || DeviceRequest::Named(device::name());
+    let named = || Device::Named(device::name());
     let mut tried = vec![
-        (DeviceRequest::Cpu, Kernels::Auto, Precision::F32),
+        (Device::Cpu, Kernels::Auto, Precision::F32),
         (named(), Kernels::Auto, Precision::F32),
         (named(), Kernels::Auto, Precision::F16),
     ];
@@ -322,8 +321,8 @@ fn full_size_vit_b_16() {
         tried.push((named(), Kernels::Matrix, Precision::F16));
     }
     for (device, kernels, precision) in tried {
-        let options = SessionOptions { device, kernels, precision, threads: 0 };
-        let session = match Session::new(checkpoint.clone(), &options) {
+        let options = Session::builder().device(device).kernels(kernels).precision(precision).threads(0);
+        let session = match options.build(checkpoint.clone()) {
             Ok(session) => session,
             // An adapter without 16-bit floats.
             Err(vit_gpu::Error::Device { .. }) if precision == Precision::F16 => continue,
@@ -371,7 +370,7 @@ fn an_abandoned_or_failed_run_does_not_spoil_the_next() {
     let (_, pixels) = golden(&folder, "pixel_values").unwrap();
     for (device, session) in sessions(&open(&folder)) {
         for _ in 0..2 {
-            let mut run = Box::pin(session.forward_async(&pixels, true));
+            let mut run = Box::pin(session.forward_async(pixels.clone(), true));
             let _ = run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             drop(run);
             assert!(session.forward(&pixels[1..], true).is_err());
@@ -385,9 +384,9 @@ fn an_abandoned_or_failed_run_does_not_spoil_the_next() {
 fn a_lost_device_is_an_error_not_a_crash() {
     let executor = device::fresh();
     executor.lose_device();
-    let op = vit_gpu::ops::Op::Add(vit_gpu::ops::Add { len: 4, scale: 1.0 });
+    let op = vit_gpu::internals::ops::Op::Add(vit_gpu::internals::ops::Add { len: 4, scale: 1.0 });
     let x = [1.0f32; 4];
-    let operands = [Some(vit_gpu::ops::Data::F32(&x)); 2];
+    let operands = [Some(vit_gpu::internals::ops::Data::F32(&x)); 2];
     for _ in 0..2 {
         let error = pollster::block_on(executor.run_op(&op, None, &operands, &[0.0; 4])).unwrap_err();
         assert!(matches!(error, vit_gpu::Error::DeviceLost { .. }), "{error}");

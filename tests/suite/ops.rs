@@ -1,10 +1,10 @@
 //! Every operation on every device against its plain reference, at shapes that leave edges everywhere.
 
-use vit_gpu::cpu;
-use vit_gpu::executor::Executor;
-use vit_gpu::graph::Precision;
-use vit_gpu::model::random::HashedValues;
-use vit_gpu::ops::{
+use vit_gpu::Precision;
+use vit_gpu::internals::cpu;
+use vit_gpu::internals::executor::Executor;
+use vit_gpu::internals::model::random::HashedValues;
+use vit_gpu::internals::ops::{
     Activation, Add, Attention, Data, Glu, LayerNorm, Linear, Op, PixelSource, Pool, PoolKind, Strides, Tokens, Unfold,
 };
 

@@ -1,9 +1,8 @@
 //! Every option that changes numbers is seen by some golden: put wrong, it no longer matches.
 
-use vit_gpu::gpu::DeviceRequest;
-use vit_gpu::model::{Batch, Block, Head, Pooling, VitConfig};
-use vit_gpu::ops::{Activation, PoolKind};
-use vit_gpu::session::{Session, SessionOptions};
+use vit_gpu::internals::model::{Batch, Block, Head, Pooling, VitConfig};
+use vit_gpu::internals::ops::{Activation, PoolKind};
+use vit_gpu::{Device, Session};
 
 use crate::models::{compare, golden, goldens, open};
 
@@ -76,8 +75,8 @@ fn each_option_matters_to_some_golden() {
         let folder = goldens().join("models").join(name);
         let mut checkpoint = open(&folder);
         flip(&mut checkpoint.config);
-        let options = SessionOptions { device: DeviceRequest::Cpu, ..SessionOptions::default() };
-        let session = Session::new(checkpoint, &options).unwrap();
+        let options = Session::builder().device(Device::Cpu);
+        let session = options.build(checkpoint).unwrap();
         let (_, pixels) = golden(&folder, "pixel_values").unwrap();
         let compared = compare(&folder, &session.forward(&pixels, true).unwrap());
         assert!(compared.is_err(), "{name} still matches with another {option}");

@@ -4,9 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use vit_gpu::checkpoint::Checkpoint;
-use vit_gpu::gpu::DeviceRequest;
-use vit_gpu::session::{Session, SessionOptions};
+use vit_gpu::internals::checkpoint::Checkpoint;
+use vit_gpu::{Device, Session};
 
 use crate::compare::{MODEL, assert_close};
 use crate::device;
@@ -37,11 +36,11 @@ fn every_configuration_of_the_page_gives_the_class_own_numbers() {
         let folder = tempfile::tempdir().unwrap();
         write_model(folder.path(), name, json);
         let checkpoint = Checkpoint::open(folder.path().to_str().unwrap()).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let options = SessionOptions { device: DeviceRequest::Cpu, ..SessionOptions::default() };
+        let options = Session::builder().device(Device::Cpu);
         let source = goldens().join("models").join(name);
         let (_, pixels) = golden(&source, "pixel_values").unwrap();
         let (_, want) = golden(&source, "logits").unwrap();
-        let outputs = Session::new(checkpoint, &options).unwrap().forward(&pixels, false).unwrap();
+        let outputs = options.build(checkpoint).unwrap().forward(&pixels, false).unwrap();
         assert_close(name, &outputs.get("logits").unwrap().values, &want, MODEL);
         // Nothing in it is idle talk: without any one of its fields it is refused, or a default says the same.
         let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).unwrap();

@@ -3,9 +3,9 @@
 use std::fs;
 
 use serde_json::Value;
-use vit_gpu::Image;
-use vit_gpu::checkpoint::{Checkpoint, Storage};
-use vit_gpu::labels::{Prediction, Scores};
+use vit_gpu::internals::checkpoint::{Checkpoint, Storage};
+use vit_gpu::internals::labels::Scores;
+use vit_gpu::{Image, Prediction};
 
 use crate::cli::{fails, run, stdout};
 use crate::models::{goldens, sessions};

@@ -1,9 +1,10 @@
 //! Nothing runs that could read or write beside its tensors: such operations are refused by graphs and by executors.
 
 use proptest::prelude::*;
-use vit_gpu::cpu;
-use vit_gpu::graph::{Dtype, Graph, Plan, Precision};
-use vit_gpu::ops::{
+use vit_gpu::Precision;
+use vit_gpu::internals::cpu;
+use vit_gpu::internals::graph::{Dtype, Graph, Plan};
+use vit_gpu::internals::ops::{
     Activation, Add, Attention, Data, Glu, LayerNorm, Linear, Op, PixelSource, Pool, PoolKind, Strides, Tokens, Unfold,
 };
 
@@ -66,7 +67,7 @@ fn invalid_operations_are_refused_everywhere() {
             .iter()
             .enumerate()
             .map(|(i, len)| {
-                let byte = op.element(i) == vit_gpu::ops::Element::Byte;
+                let byte = op.element(i) == vit_gpu::internals::ops::Element::Byte;
                 len.map(|_| if byte { Data::U8(&bytes) } else { Data::F32(&values) })
             })
             .collect();

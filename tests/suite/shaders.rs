@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use vit_gpu::gpu::{Needs, SHADERS, Shader};
-use vit_gpu::graph::Precision;
+use vit_gpu::Precision;
+use vit_gpu::internals::gpu::{Needs, SHADERS, Shader};
 
 /// Every text a shader can have: a name for messages, precision and text.
 fn texts(shader: &Shader) -> Vec<(String, Precision, String)> {

@@ -1,9 +1,7 @@
 //! Sessions called from many threads, of other pools too.
 
 use rayon::prelude::*;
-use vit_gpu::gpu::DeviceRequest;
-use vit_gpu::session::{Session, SessionOptions};
-use vit_gpu::{Classifier, Image};
+use vit_gpu::{Classifier, Device, Image, Session};
 
 use crate::models::goldens;
 
@@ -14,11 +12,11 @@ fn a_classifier_is_called_from_a_thread_pool() {
     let images: Vec<Image> = (0..200u8).map(|i| Image::from_rgb(9, 7, vec![i; 189]).unwrap()).collect();
     let model = goldens().join("models/timm_plain");
     for threads in [1, 3] {
-        let options = SessionOptions { device: DeviceRequest::Cpu, threads, ..SessionOptions::default() };
-        let checkpoint = vit_gpu::checkpoint::Checkpoint::open(model.to_str().unwrap()).unwrap();
-        let session = Session::new(checkpoint, &options).unwrap();
+        let options = Session::builder().device(Device::Cpu).threads(threads);
+        let checkpoint = vit_gpu::internals::checkpoint::Checkpoint::open(model.to_str().unwrap()).unwrap();
+        let session = options.build(checkpoint).unwrap();
         let alone: Vec<_> = session.classify(&images, 5).unwrap();
-        let classifier = Classifier::from_session(session).unwrap();
+        let classifier = Classifier::new(session).unwrap();
         let (done, waited) = std::sync::mpsc::channel();
         let images = images.clone();
         let worker = std::thread::spawn(move || {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use vit_gpu::checkpoint::Tensors;
+use vit_gpu::internals::checkpoint::Tensors;
 
 use crate::compare::{MODEL, assert_close};
 use crate::device;

@@ -59,9 +59,13 @@ fn agree(config: &Names, own: &Names, conv: &str) -> Result<()> {
 
 /// Whether the class is a classifier of no labels: the library then leaves out the last layer alone.
 fn has_no_labels(names: &Names) -> bool {
-    let none = names.field("id2label").is_some_and(|labels| labels.as_object().is_some_and(serde_json::Map::is_empty))
-        || names.field("num_labels").is_some_and(|labels| labels.as_u64() == Some(0));
-    none && names.class().contains("ForImageClassification")
+    states_no_labels(names) && names.class().contains("ForImageClassification")
+}
+
+/// Whether the configuration says that there are no labels.
+fn states_no_labels(names: &Names) -> bool {
+    names.field("id2label").is_some_and(|labels| labels.as_object().is_some_and(serde_json::Map::is_empty))
+        || names.field("num_labels").is_some_and(|labels| labels.as_u64() == Some(0))
 }
 
 /// Refuses a class that ends in a head whose weights are not there, which the library would fill with random ones.

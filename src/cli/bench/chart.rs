@@ -5,20 +5,20 @@ use std::path::Path;
 use plotters::prelude::*;
 use vit_gpu::Error;
 
-use super::measure::{Device, Warm};
+use super::measure::{Measured, Warm};
 use super::per_op::Kind;
 
 /// Bars at most; what is beyond is summed up.
 const MOST: usize = 12;
 
 /// Draws the share of each kind of operation in the time of a device's last batch size.
-pub fn draw(file: &Path, device: &Device) -> Result<(), Error> {
+pub fn draw(file: &Path, device: &Measured) -> Result<(), Error> {
     let Some(warm) = device.warm.last() else { return Ok(()) };
     plot(file, device, warm, warm.per_op.as_deref().unwrap_or_default())
         .map_err(|error| Error::Io { path: file.to_path_buf(), source: std::io::Error::other(error.to_string()) })
 }
 
-fn plot(file: &Path, device: &Device, warm: &Warm, kinds: &[Kind]) -> Result<(), Box<dyn std::error::Error>> {
+fn plot(file: &Path, device: &Measured, warm: &Warm, kinds: &[Kind]) -> Result<(), Box<dyn std::error::Error>> {
     let total: f64 = kinds.iter().map(|kind| kind.seconds).sum();
     let mut bars: Vec<(String, f64)> =
         kinds.iter().take(MOST).map(|kind| (kind.label.clone(), 1e3 * kind.seconds)).collect();

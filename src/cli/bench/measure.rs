@@ -3,12 +3,10 @@
 use std::path::Path;
 use std::time::Instant;
 
-use vit_gpu::Error;
-use vit_gpu::executor::{Peak, Startup};
-use vit_gpu::graph::Precision;
-use vit_gpu::model::random::HashedValues;
-use vit_gpu::preprocess::{Orient, Pixels};
-use vit_gpu::session::Session;
+use vit_gpu::internals::executor::{Peak, Startup};
+use vit_gpu::internals::model::random::HashedValues;
+use vit_gpu::internals::preprocess::Pixels;
+use vit_gpu::{Error, Orient, Precision, Session};
 
 use super::per_op::{Kind, by_kind};
 use crate::cli::Failure;
@@ -16,7 +14,7 @@ use crate::cli::inputs::{expand, run_batches};
 use crate::cli::options::BatchSize;
 
 /// One device in one precision.
-pub struct Device {
+pub struct Measured {
     pub name: String,
     pub precision: &'static str,
     /// Seconds from the request to an open session, and from there to the first result.
@@ -60,15 +58,10 @@ impl Warm {
     }
 }
 
-impl Device {
-    /// The limit its products meet: matrix cores where they are used.
-    pub fn peak_flop(&self) -> f64 {
-        self.peak.matrix.unwrap_or(self.peak.fma)
-    }
-
+impl Measured {
     /// The share of that a batch size reaches; eight-bit products meet another limit, which is not measured.
     pub fn share(&self, warm: &Warm) -> Option<f64> {
-        (self.precision != Precision::I8.name()).then(|| warm.flop_per_second() / self.peak_flop())
+        (self.precision != Precision::I8.name()).then(|| warm.flop_per_second() / self.peak.flop())
     }
 }
 
@@ -90,12 +83,15 @@ pub fn first(session: &Session) -> Result<f64, Error> {
 
 fn once(session: &Session, pixels: &[Pixels]) -> Result<f64, Error> {
     let start = Instant::now();
-    if session.checkpoint().config.num_classes > 0 {
-        pollster::block_on(session.classify_pixels(pixels, 1))?;
+    let failed = if session.checkpoint().config.num_classes > 0 {
+        session.classify_pixels(pixels, 1)?.into_iter().find_map(Result::err)
     } else {
-        pollster::block_on(session.embed_pixels(pixels))?;
+        session.embed_pixels(pixels)?.into_iter().find_map(Result::err)
+    };
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(start.elapsed().as_secs_f64()),
     }
-    Ok(start.elapsed().as_secs_f64())
 }
 
 /// Images a second from files to results, reading and resizing included; what can't be read is an error.
@@ -103,7 +99,7 @@ pub fn from_files(session: &Session, folder: &Path, quiet: bool) -> Result<f64, 
     let inputs = expand(&[folder.display().to_string()])?;
     let start = Instant::now();
     let how = (Orient::Exif, BatchSize::Auto, quiet);
-    let compute = |pixels: &[Pixels]| pollster::block_on(session.embed_each(pixels));
+    let compute = |pixels: &[Pixels]| session.embed_pixels(pixels);
     run_batches(session, &inputs, how, compute, |_, result| result.map(|_| ()).map_err(Failure::Engine))?;
     Ok(inputs.len() as f64 / start.elapsed().as_secs_f64())
 }

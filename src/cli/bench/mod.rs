@@ -9,13 +9,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use vit_gpu::Error;
-use vit_gpu::gpu::DeviceRequest;
-use vit_gpu::graph::Precision;
-use vit_gpu::model::random::HashedValues;
-use vit_gpu::session::Session;
+use vit_gpu::internals::model::random::HashedValues;
+use vit_gpu::{Device, Error, Precision, Session};
 
-use self::measure::Device;
+use self::measure::Measured;
 use super::distance::Distance;
 use super::options::{Chatter, Format, ModelOptions, Tuning, open};
 use super::{Ended, Failure, Outcome};
@@ -26,7 +23,7 @@ pub struct Args {
     model: ModelOptions,
     /// Devices to measure, separated by commas
     #[arg(long, short = 'd', default_value = "auto", value_delimiter = ',')]
-    device: Vec<DeviceRequest>,
+    device: Vec<Device>,
     /// Batch sizes to measure, separated by commas
     #[arg(long, default_value = "1,8", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Vec<u32>,
@@ -55,13 +52,13 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Ended {
-    let mut devices: Vec<Device> = Vec::new();
+    let mut devices: Vec<Measured> = Vec::new();
     let mut agreed = true;
     let mut model = String::new();
     let mut wanted: Option<Vec<f32>> = None;
     for device in &args.device {
         let precision = match (device, args.precision) {
-            (DeviceRequest::Cpu, Precision::F16) => Precision::F32,
+            (Device::Cpu, Precision::F16) => Precision::F32,
             (_, asked) => asked,
         };
         let start = Instant::now();
@@ -73,14 +70,14 @@ pub fn run(args: &Args) -> Ended {
         // The processor is the referee, and only once.
         let want = match &mut wanted {
             Some(want) => want,
-            none => none.insert(result(&open(args.model.open()?, &DeviceRequest::Cpu, Precision::F32, &args.tuning)?)?),
+            none => none.insert(result(&open(args.model.open()?, &Device::Cpu, Precision::F32, &args.tuning)?)?),
         };
         agreed &= agrees(&session, &result(&session)?, want, precision);
         devices.push(measured(&session, args, opened, first)?);
         args.chatter.tuning(&session);
     }
     if let Some(file) = &args.chart {
-        let timed = |device: &Device| device.warm.last().is_some_and(|warm| warm.per_op.is_some());
+        let timed = |device: &Measured| device.warm.last().is_some_and(|warm| warm.per_op.is_some());
         match devices.iter().rfind(|device| timed(device)) {
             Some(device) => chart::draw(file, device)?,
             None => args.chatter.say("no chart: no device here has timestamps"),
@@ -94,7 +91,7 @@ pub fn run(args: &Args) -> Ended {
     Ok(if agreed { Outcome::Done } else { Outcome::InputFailed })
 }
 
-fn measured(session: &Session, args: &Args, open: f64, first: f64) -> Result<Device, Failure> {
+fn measured(session: &Session, args: &Args, open: f64, first: f64) -> Result<Measured, Failure> {
     let startup = session.startup();
     let peak = session.peak()?;
     let per_op = args.per_op || args.chart.is_some();
@@ -105,7 +102,7 @@ fn measured(session: &Session, args: &Args, open: f64, first: f64) -> Result<Dev
         None => None,
     };
     let (name, precision) = (session.device().to_owned(), session.precision());
-    Ok(Device { name, precision, open, first, startup, peak, from_files, warm })
+    Ok(Measured { name, precision, open, first, startup, peak, from_files, warm })
 }
 
 /// Logits, or the pooled vector where there is no head, of made-up planes.

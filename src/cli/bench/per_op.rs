@@ -3,9 +3,7 @@
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
-use vit_gpu::executor::OpTime;
-
-use super::measure::Device;
+use vit_gpu::internals::executor::{OpTime, Peak};
 
 /// What all operations of one name (over all blocks) and kernel took.
 pub struct Kind {
@@ -18,7 +16,7 @@ pub struct Kind {
 }
 
 impl Kind {
-    pub fn json(&self, device: &Device) -> Value {
+    pub fn json(&self, limits: &Peak) -> Value {
         json!({
             "operation": self.label,
             "kernel": self.kernel,
@@ -26,14 +24,14 @@ impl Kind {
             "ms": 1e3 * self.seconds,
             "gflop_per_s": self.rate(self.flop),
             "gb_per_s": self.rate(self.bytes),
-            "peak_share": self.share(device),
+            "peak_share": self.share(limits),
         })
     }
 
     /// The share of the device's limit it reaches: of arithmetic or of bytes, whichever is nearer.
-    fn share(&self, device: &Device) -> f64 {
+    fn share(&self, limits: &Peak) -> f64 {
         let (flop, bytes) = (1e9 * self.rate(self.flop), 1e9 * self.rate(self.bytes));
-        (flop / device.peak_flop()).max(bytes / device.peak.copy)
+        (flop / limits.flop()).max(bytes / limits.copy)
     }
 
     /// In units of 10⁹ a second.
@@ -64,7 +62,7 @@ pub fn by_kind(times: &[OpTime]) -> Vec<Kind> {
 }
 
 /// One line a kind.
-pub fn print(out: &mut impl Write, kinds: &[Kind], device: &Device) -> io::Result<()> {
+pub fn print(out: &mut impl Write, kinds: &[Kind], limits: &Peak) -> io::Result<()> {
     writeln!(
         out,
         "  {:<22} {:<24} {:>5} {:>11} {:>9} {:>9} {:>9}",
@@ -72,7 +70,7 @@ pub fn print(out: &mut impl Write, kinds: &[Kind], device: &Device) -> io::Resul
     )?;
     for kind in kinds {
         let Kind { label, kernel, count, seconds, flop, bytes } = kind;
-        let (ms, gflop, gb, share) = (1e3 * seconds, kind.rate(*flop), kind.rate(*bytes), 100.0 * kind.share(device));
+        let (ms, gflop, gb, share) = (1e3 * seconds, kind.rate(*flop), kind.rate(*bytes), 100.0 * kind.share(limits));
         writeln!(out, "  {label:<22} {kernel:<24} {count:>5} {ms:>11.3} {gflop:>9.1} {gb:>9.1} {share:>7.0} %")?;
     }
     Ok(())
@@ -81,7 +79,7 @@ pub fn print(out: &mut impl Write, kinds: &[Kind], device: &Device) -> io::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vit_gpu::ops::Cost;
+    use vit_gpu::internals::ops::Cost;
 
     #[test]
     fn blocks_are_summed_and_sorted() {

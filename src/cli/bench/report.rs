@@ -4,12 +4,12 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::measure::{Device, Warm};
+use super::measure::{Measured, Warm};
 use super::per_op;
 
-pub fn text(out: &mut impl Write, devices: &[Device]) -> io::Result<()> {
+pub fn text(out: &mut impl Write, devices: &[Measured]) -> io::Result<()> {
     for device in devices {
-        let Device { name, precision, open, first, peak, .. } = device;
+        let Measured { name, precision, open, first, peak, .. } = device;
         writeln!(out, "{name}, {precision}")?;
         writeln!(out, "  opened in {:.0} ms, first result {:.0} ms later", 1e3 * open, 1e3 * first)?;
         if let Some(startup) = device.startup {
@@ -40,14 +40,14 @@ pub fn text(out: &mut impl Write, devices: &[Device]) -> io::Result<()> {
         for warm in &device.warm {
             if let Some(kinds) = &warm.per_op {
                 writeln!(out, "  batch {}, each operation by itself:", warm.batch)?;
-                per_op::print(out, kinds, device)?;
+                per_op::print(out, kinds, &device.peak)?;
             }
         }
     }
     Ok(())
 }
 
-pub fn json(model: &str, devices: &[Device], agreed: bool) -> Value {
+pub fn json(model: &str, devices: &[Measured], agreed: bool) -> Value {
     let results: Vec<_> =
         devices.iter().flat_map(|device| device.warm.iter().map(move |warm| result(device, warm))).collect();
     json!({
@@ -59,7 +59,7 @@ pub fn json(model: &str, devices: &[Device], agreed: bool) -> Value {
     })
 }
 
-fn summary(device: &Device) -> Value {
+fn summary(device: &Measured) -> Value {
     json!({
         "device": device.name,
         "precision": device.precision,
@@ -75,7 +75,7 @@ fn summary(device: &Device) -> Value {
     })
 }
 
-fn result(device: &Device, warm: &Warm) -> Value {
+fn result(device: &Measured, warm: &Warm) -> Value {
     json!({
         "device": device.name,
         "precision": device.precision,
@@ -86,6 +86,6 @@ fn result(device: &Device, warm: &Warm) -> Value {
         "images_per_s": warm.images_per_second(),
         "gflop_per_s": 1e-9 * warm.flop_per_second(),
         "peak_share": device.share(warm),
-        "per_op": warm.per_op.as_ref().map(|kinds| kinds.iter().map(|kind| kind.json(device)).collect::<Vec<_>>()),
+        "per_op": warm.per_op.as_ref().map(|kinds| kinds.iter().map(|kind| kind.json(&device.peak)).collect::<Vec<_>>()),
     })
 }

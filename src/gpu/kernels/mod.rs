@@ -11,8 +11,8 @@ mod shaders;
 
 use bytemuck::Pod;
 
-use super::adapter::{AdapterReport, Kernels};
 use super::wgsl::Constants;
+use crate::device::{Adapter, Kernels};
 use crate::error::{Error, Result};
 use crate::graph::{Dtype, Precision};
 use crate::ops::Op;
@@ -52,14 +52,14 @@ impl Capabilities {
     /// Decides once per session which kernels an adapter may get.
     ///
     /// # Errors
-    /// [`Error::Device`] if the adapter lacks what the precision or the named kernels need.
-    pub fn new(report: &AdapterReport, kernels: Kernels, precision: Precision) -> Result<Self> {
-        let lacks = |reason: String| Err(Error::Device { adapter: report.name.clone(), reason });
-        if precision == Precision::I8 {
-            return lacks("i8 is for the processor: use --device cpu, or --precision f32 or f16".into());
-        }
-        if precision == Precision::F16 && !report.f16 {
-            return lacks("it has no 16-bit floats: use --precision f32".into());
+    /// [`Error::Precision`] if the adapter does not compute in it; [`Error::Kernels`] if it, or the precision, does not have
+    /// what the named kernels need.
+    pub fn new(report: &Adapter, kernels: Kernels, precision: Precision) -> Result<Self> {
+        let lacks =
+            |reason: String| Err(Error::Kernels { adapter: report.name.clone(), kernels: kernels.name(), reason });
+        let available: &[&str] = if report.f16 { &["f32", "f16"] } else { &["f32"] };
+        if !available.contains(&precision.name()) {
+            return Err(Error::Precision { device: report.name.clone(), precision: precision.name(), available });
         }
         let eights = report.subgroups == Some((8, 8));
         let matrices = matrices(report).filter(|_| precision == Precision::F16);
@@ -68,7 +68,7 @@ impl Capabilities {
                 return lacks(format!("the software kernels need subgroups of 8, it has {:?}", report.subgroups));
             }
             Kernels::Matrix if precision != Precision::F16 => {
-                return lacks("the matrix kernels compute in f16: add --precision f16".into());
+                return lacks("the matrix kernels compute in f16".into());
             }
             Kernels::Matrix if matrices.is_none() => {
                 return lacks("it has no cooperative matrices of 8x8 or 16x16 from f16 to f32".into());
@@ -92,7 +92,7 @@ impl Capabilities {
 }
 
 /// The largest square matrices from f16 to f32 an adapter has, of those WGSL can name.
-fn matrices(report: &AdapterReport) -> Option<Matrices> {
+fn matrices(report: &Adapter) -> Option<Matrices> {
     let (least, lanes) = report.subgroups?;
     let fits = |size: u32| {
         let wanted = (size, size, size, "f16", "f32");

@@ -1,22 +1,22 @@
 //! The choice of kernels, without a device.
 
 use super::*;
-use crate::gpu::adapter::MatrixShape;
+use crate::device::MatrixShape;
 use crate::ops::{Attention, Linear};
 
-fn report(kind: &'static str, subgroups: (u32, u32), matrix: Option<u32>) -> AdapterReport {
+fn report(kind: &'static str, subgroups: (u32, u32), matrix: Option<u32>) -> Adapter {
     let shape = |size| MatrixShape { m: size, n: size, k: size, inputs: "f16".into(), sums: "f32".into() };
-    AdapterReport {
+    Adapter {
         kind,
         f16: true,
         subgroups: Some(subgroups),
         cooperative_matrix: matrix.map(shape).into_iter().collect(),
         workgroup_memory: 49_152,
-        ..AdapterReport::named("test")
+        ..Adapter::named("test")
     }
 }
 
-fn first(op: &Op, report: &AdapterReport, precision: Precision) -> &'static str {
+fn first(op: &Op, report: &Adapter, precision: Precision) -> &'static str {
     candidates(op, Capabilities::new(report, Kernels::Auto, precision).unwrap())[0]
 }
 
@@ -46,18 +46,17 @@ fn software_adapters_get_their_own_and_can_be_asked_for_others() {
     let pinned = |kernels, precision| Capabilities::new(&lavapipe, kernels, precision);
     assert!(candidates(&op, pinned(Kernels::Matrix, Precision::F16).unwrap())[0].starts_with("linear_matrix"));
     assert!(candidates(&op, pinned(Kernels::Portable, Precision::F16).unwrap())[0].starts_with("linear_tile"));
-    assert!(pinned(Kernels::Matrix, Precision::F32).unwrap_err().to_string().contains("--precision f16"));
+    assert!(pinned(Kernels::Matrix, Precision::F32).unwrap_err().to_string().contains("compute in f16"));
 }
 
 #[test]
 fn what_an_adapter_lacks_is_an_error_that_says_so() {
     let mut plain = report("integrated", (16, 32), None);
-    let error =
-        |report: &AdapterReport, kernels| Capabilities::new(report, kernels, Precision::F16).unwrap_err().to_string();
+    let error = |report: &Adapter, kernels| Capabilities::new(report, kernels, Precision::F16).unwrap_err().to_string();
     assert!(error(&plain, Kernels::Matrix).contains("no cooperative matrices"));
     assert!(error(&plain, Kernels::Software).contains("subgroups of 8"));
     plain.f16 = false;
-    assert_eq!(error(&plain, Kernels::Auto), "test: it has no 16-bit floats: use --precision f32");
+    assert_eq!(error(&plain, Kernels::Auto), "test: it can't compute in f16, only in f32");
 }
 
 #[test]

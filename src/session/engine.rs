@@ -1,12 +1,16 @@
-//! How a session runs: graphs per batch size, batches within the device's limits, one after another without a gap.
+//! A model on a device: plans per batch size, batches within the device's limits, one after another without a gap.
 
-use std::sync::{Arc, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::Session;
+use super::model::Model;
 use super::output::{Output, Outputs, Unchecked, join};
+use super::progress::Listener;
+use super::watched::Watched;
+use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::executor::{OpTime, Running};
-use crate::graph::Plan;
+use crate::executor::{Executor, OpTime, Running};
+use crate::graph::{Plan, Precision};
 use crate::model::{Batch, Input, Request, Taps, build};
 use crate::ops::{Cost, Data};
 
@@ -19,9 +23,42 @@ const AUTO_BYTES: u64 = 512 << 20;
 /// Plans kept per session; an app that changes its batch size at every call must not grow without end.
 const KEPT_PLANS: usize = 16;
 
-impl Session {
+/// A model, its weights on one device, and the plans for the batch sizes seen so far.
+pub struct Engine {
+    pub model: Model,
+    pub executor: Box<dyn Executor>,
+    pub precision: Precision,
+    /// Why the device is not the one a user would hope for, if so.
+    pub note: Option<String>,
+    pub listener: Listener,
+    weights: Arc<Watched>,
+    /// The normalised value of every byte in each channel.
+    pub table: Vec<f32>,
+    plans: Mutex<HashMap<Request, Arc<Plan>>>,
+    /// Found at the first run: every later one needs it too.
+    max_batch: OnceLock<usize>,
+}
+
+impl Engine {
+    pub fn new(
+        model: Model,
+        executor: Box<dyn Executor>,
+        weights: Arc<Watched>,
+        precision: Precision,
+        note: Option<String>,
+        listener: Listener,
+    ) -> Engine {
+        let table = model.0.transform.table();
+        let (plans, max_batch) = (Mutex::default(), OnceLock::new());
+        Engine { model, executor, precision, note, listener, weights, table, plans, max_batch }
+    }
+
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.model.0
+    }
+
     /// A request in this session's precision, of no batch size yet.
-    pub(super) fn request(&self, input: Input) -> Request {
+    pub fn request(&self, input: Input) -> Request {
         Request { batch: 0, input, last_hidden_state: false, taps: Taps::None, precision: self.precision }
     }
 
@@ -33,12 +70,12 @@ impl Session {
         if let Some(&known) = self.max_batch.get() {
             return Ok(known);
         }
-        let batch = self.checkpoint.config.weight_batch();
+        let batch = self.checkpoint().config.weight_batch();
         let request = Request { batch, ..self.request(Input::Planes) };
-        let one = build(&self.checkpoint.config, request, u64::MAX)?;
+        let one = build(&self.checkpoint().config, request, u64::MAX)?;
         let fitting = usize::try_from(self.limit().saturating_mul(batch as u64) / one.largest_bytes().max(1))
             .unwrap_or(usize::MAX);
-        let dispatchable = (MAX_ROWS / self.checkpoint.config.tokens().max(1)).min(MAX_IMAGES);
+        let dispatchable = (MAX_ROWS / self.checkpoint().config.tokens().max(1)).min(MAX_IMAGES);
         Ok(*self.max_batch.get_or_init(|| fitting.min(dispatchable).max(1)))
     }
 
@@ -48,7 +85,7 @@ impl Session {
     /// # Errors
     /// [`crate::Error::Limit`] if not even one image fits.
     pub fn auto_batch(&self) -> Result<usize> {
-        match self.checkpoint.config.batch {
+        match self.checkpoint().config.batch {
             Batch::Independent => {}
             Batch::Fixed(size) => return Ok(size),
             // All there are: another batch would be another result.
@@ -71,22 +108,22 @@ impl Session {
     }
 
     /// Runs `count` images in as few batches as the device allows and joins the results.
-    pub(super) async fn batches<'a>(
+    pub async fn batches<'a>(
         &self,
         request: Request,
         count: usize,
         inputs: impl Fn(std::ops::Range<usize>) -> Vec<(&'static str, Data<'a>)>,
     ) -> Result<Unchecked> {
         let step = self.max_batch()?.min(count);
-        match self.checkpoint.config.batch {
+        match self.checkpoint().config.batch {
             Batch::Fixed(size) if count != size => {
                 let reason = format!("{count} images: this model's weights are for batches of exactly {size}");
-                return Err(Error::Usage(reason));
+                return Err(Error::argument("images", reason));
             }
             Batch::Fixed(_) | Batch::Coupled if step < count => {
                 let reason =
                     format!("{count} images at once: the images of a batch depend on each other in this model");
-                return Err(Error::Usage(format!("{reason}, and no more than {step} fit the device")));
+                return Err(Error::argument("images", format!("{reason}, and no more than {step} fit the device")));
             }
             _ => {}
         }
@@ -115,7 +152,7 @@ impl Session {
     /// Errors of the device.
     pub fn profile(&self, batch: usize) -> Result<Option<Vec<OpTime>>> {
         let plan = self.plan(Request { batch, ..self.request(Input::Bytes) })?;
-        let (h, w) = self.checkpoint.config.img_size;
+        let (h, w) = self.checkpoint().config.img_size;
         let bytes = vec![0u8; batch * 3 * h * w];
         let inputs = [("pixels", Data::U8(&bytes)), ("normalize", Data::F32(&self.table))];
         pollster::block_on(self.executor.profile(&plan, &inputs))
@@ -130,7 +167,7 @@ impl Session {
         if let Some(plan) = plans.get(&request) {
             return Ok(Arc::clone(plan));
         }
-        let plan = Arc::new(Plan::new(build(&self.checkpoint.config, request, self.limit())?, self.limit())?);
+        let plan = Arc::new(Plan::new(build(&self.checkpoint().config, request, self.limit())?, self.limit())?);
         if plans.len() == KEPT_PLANS {
             plans.clear();
         }

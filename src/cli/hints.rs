@@ -1,0 +1,42 @@
+//! What to do about an error, in terms of this program's options.
+
+use vit_gpu::Error;
+
+/// The error, and what would help where that is known.
+pub fn with_hint(error: &Error) -> String {
+    match hint(error) {
+        Some(hint) => format!("{error}: {hint}"),
+        None => error.to_string(),
+    }
+}
+
+fn hint(error: &Error) -> Option<String> {
+    match error {
+        Error::ImageSize { .. } => Some("--image-size makes both the same".to_owned()),
+        Error::NoHead { .. } => Some("`vit-gpu embed` gives its pooled vectors".to_owned()),
+        Error::Precision { precision, available, .. } => {
+            let device = if *precision == "i8" { "--device cpu, or " } else { "" };
+            Some(format!("use {device}--precision {}", available.join(" or ")))
+        }
+        Error::Kernels { kernels: "matrix", reason, .. } if reason.contains("in f16") => {
+            Some("add --precision f16".to_owned())
+        }
+        Error::NoDevice { .. } => Some("`vit-gpu devices` lists what there is".to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_name_options_of_this_program() {
+        let error = Error::Precision { device: "GPU".into(), precision: "i8", available: &["f32", "f16"] };
+        let want = "GPU: it can't compute in i8, only in f32 or f16: use --device cpu, or --precision f32 or f16";
+        assert_eq!(with_hint(&error), want);
+        let error = Error::ImageSize { file: "a".into(), preprocessed: (2, 3), model: (4, 5) };
+        assert!(with_hint(&error).ends_with("the model takes 4x5: --image-size makes both the same"));
+        assert_eq!(with_hint(&Error::Model { file: "a".into(), reason: "b".into() }), "a: b");
+    }
+}

@@ -1,0 +1,165 @@
+//! What a session can run on: requests, and what is known of adapters.
+
+use crate::error::{Error, Result};
+
+/// What a session is to run on. Text such as `auto`, `gpu`, `cpu`, `0` or `radeon` parses as one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Device {
+    /// The best real GPU; the processor where there is none.
+    #[default]
+    Auto,
+    /// A real GPU or an error.
+    Gpu,
+    /// The processor.
+    Cpu,
+    /// An adapter by index in [`crate::adapters`] or by a case-insensitive part of its name, software adapters included.
+    Named(String),
+}
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Device::Auto => "auto",
+            Device::Gpu => "gpu",
+            Device::Cpu => "cpu",
+            Device::Named(name) => name,
+        })
+    }
+}
+
+impl std::str::FromStr for Device {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.to_ascii_lowercase().as_str() {
+            "auto" => Device::Auto,
+            "gpu" => Device::Gpu,
+            "cpu" => Device::Cpu,
+            _ => Device::Named(text.to_owned()),
+        })
+    }
+}
+
+/// Which family of kernels to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Kernels {
+    /// Chosen from the adapter's capabilities.
+    #[default]
+    Auto,
+    /// Tiles within WebGPU's default limits: right on every adapter.
+    Portable,
+    /// Registers and broadcasts within subgroups that are always 8 wide: for software adapters.
+    Software,
+    /// Cooperative matrices, in f16.
+    Matrix,
+}
+
+impl Kernels {
+    /// Its name: `auto`, `portable`, `software` or `matrix`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Kernels::Auto => "auto",
+            Kernels::Portable => "portable",
+            Kernels::Software => "software",
+            Kernels::Matrix => "matrix",
+        }
+    }
+}
+
+impl std::str::FromStr for Kernels {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Kernels::Auto),
+            "portable" => Ok(Kernels::Portable),
+            "software" => Ok(Kernels::Software),
+            "matrix" => Ok(Kernels::Matrix),
+            _ => {
+                Err(Error::argument("kernels", format!("unknown kernels `{text}`: auto, portable, software or matrix")))
+            }
+        }
+    }
+}
+
+/// A shape of cooperative matrices: `inputs` of m×k and k×n, `sums` of m×n.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MatrixShape {
+    /// Rows.
+    pub m: u32,
+    /// Columns.
+    pub n: u32,
+    /// Inner length.
+    pub k: u32,
+    /// Type of the factors, such as `f16`.
+    pub inputs: String,
+    /// Type of the sums.
+    pub sums: String,
+}
+
+impl std::fmt::Display for MatrixShape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}x{} {}→{}", self.m, self.n, self.k, self.inputs, self.sums)
+    }
+}
+
+/// A graphics adapter and what it can do.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Adapter {
+    /// Name the driver gives.
+    pub name: String,
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    pub kind: &'static str,
+    /// `Vulkan`, `Metal` or `DX12`.
+    pub backend: &'static str,
+    /// Driver and version.
+    pub driver: String,
+    /// 16-bit floats in shaders.
+    pub f16: bool,
+    /// Least and greatest subgroup size, where subgroup operations exist.
+    pub subgroups: Option<(u32, u32)>,
+    /// Cooperative-matrix shapes.
+    pub cooperative_matrix: Vec<MatrixShape>,
+    /// Timestamp queries.
+    pub timestamps: bool,
+    /// Largest storage binding in bytes.
+    pub max_binding: u64,
+    /// Largest buffer in bytes.
+    pub max_buffer: u64,
+    /// Workgroup memory in bytes.
+    pub workgroup_memory: u32,
+    /// Invocations per workgroup.
+    pub workgroup_invocations: u32,
+}
+
+impl Adapter {
+    /// Whether it computes on the processor.
+    #[must_use]
+    pub fn is_software(&self) -> bool {
+        self.kind == "software"
+    }
+}
+
+#[cfg(test)]
+impl Adapter {
+    /// An adapter that has nothing, for tests.
+    pub(crate) fn named(name: &str) -> Adapter {
+        Adapter {
+            name: name.into(),
+            kind: "other",
+            backend: "Vulkan",
+            driver: String::new(),
+            f16: false,
+            subgroups: None,
+            cooperative_matrix: Vec::new(),
+            timestamps: false,
+            max_binding: 0,
+            max_buffer: 0,
+            workgroup_memory: 0,
+            workgroup_invocations: 0,
+        }
+    }
+}

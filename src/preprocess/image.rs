@@ -1,0 +1,56 @@
+//! Images as RGB bytes.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+
+/// Whether an image's EXIF orientation is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Orient {
+    /// Turned and mirrored as the camera says (Hugging Face pipelines).
+    #[default]
+    Exif,
+    /// As stored (timm, torchvision).
+    AsStored,
+}
+
+/// An 8-bit RGB image, rows from the top, three bytes a pixel. Clones share the pixels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    width: usize,
+    height: usize,
+    data: Arc<Vec<u8>>,
+}
+
+impl Image {
+    /// Wraps RGB bytes.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if either side is 0 or `data` is not `3·width·height` bytes.
+    pub fn from_rgb(width: usize, height: usize, data: Vec<u8>) -> Result<Image> {
+        let wanted = width.checked_mul(height).and_then(|pixels| pixels.checked_mul(3));
+        if width == 0 || height == 0 || wanted != Some(data.len()) {
+            let reason = format!("{width}x{height} RGB pixels can't be {} bytes", data.len());
+            return Err(Error::image("image", reason));
+        }
+        Ok(Image { width, height, data: Arc::new(data) })
+    }
+
+    /// Width in pixels.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Height in pixels.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The bytes, row by row.
+    #[must_use]
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+}

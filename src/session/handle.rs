@@ -1,0 +1,215 @@
+//! The session that an app holds.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::builder::SessionBuilder;
+use super::engine::Engine;
+use super::model::Model;
+use super::output::Outputs;
+use super::tasks::Each;
+use super::unblock::unblock;
+use crate::checkpoint::Checkpoint;
+use crate::error::Result;
+use crate::executor::{OpTime, Peak, Startup, Tuning};
+use crate::labels::Prediction;
+use crate::ops::Cost;
+use crate::preprocess::{Image, Pixels};
+
+/// A model on a device.
+///
+/// Clones share everything. Threads may share one, a pool's threads too: their calls take turns on the device. Methods whose
+/// names end in `_async` never block the thread that awaits them; all others do.
+///
+/// Weights are read and, on a GPU, kernels compiled at the first call, which therefore takes longer.
+#[derive(Clone)]
+pub struct Session(Arc<Engine>);
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (model, device) = (self.model().name(), self.device());
+        f.debug_struct("Session").field("model", &model).field("device", &device).finish_non_exhaustive()
+    }
+}
+
+impl From<Engine> for Session {
+    fn from(engine: Engine) -> Session {
+        Session(Arc::new(engine))
+    }
+}
+
+impl Session {
+    /// What decides where and how a model runs.
+    #[must_use]
+    pub fn builder() -> SessionBuilder {
+        SessionBuilder::default()
+    }
+
+    /// Opens a model's files on the best device, in f32.
+    ///
+    /// # Errors
+    /// As [`Model::open`] and [`SessionBuilder::build`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Session> {
+        Session::builder().build(Model::open(path)?)
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.0.model
+    }
+
+    /// The adapter's name, or `cpu`.
+    #[must_use]
+    pub fn device(&self) -> &str {
+        self.0.executor.name()
+    }
+
+    /// What weights and activations are stored in: `f32`, `f16` or `i8`.
+    #[must_use]
+    pub fn precision(&self) -> &'static str {
+        self.0.precision.name()
+    }
+
+    /// Why the device is not the one a user would hope for, if so.
+    #[must_use]
+    pub fn note(&self) -> Option<&str> {
+        self.0.note.as_deref()
+    }
+
+    /// The `top_k` classes of each image with the highest scores, best first; all classes where there are fewer.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) without images or for `top_k` 0; [`Error::NoHead`](crate::Error::NoHead);
+    /// the first image's error that has no result; errors of the device.
+    pub fn classify(&self, images: &[Image], top_k: usize) -> Result<Vec<Vec<Prediction>>> {
+        self.classify_each(images, top_k)?.into_iter().collect()
+    }
+
+    /// As [`Session::classify`], where an image without a result fails alone.
+    ///
+    /// # Errors
+    /// As [`Session::classify`], for what stops all images.
+    pub fn classify_each(&self, images: &[Image], top_k: usize) -> Result<Each<Vec<Prediction>>> {
+        pollster::block_on(self.0.of_images(images, async |pixels| self.0.classify(pixels, top_k).await))
+    }
+
+    /// As [`Session::classify_each`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Session::classify`], for what stops all images.
+    pub async fn classify_async(&self, images: &[Image], top_k: usize) -> Result<Each<Vec<Prediction>>> {
+        let (session, images) = (self.clone(), images.to_vec());
+        unblock(move || session.classify_each(&images, top_k)).await
+    }
+
+    /// The pooled vector of each image: what the head is given, or the pooler's or projection's output;
+    /// [`Model::embedding_dim`] values.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) without images; the first image's error that has no result; errors of the
+    /// device.
+    pub fn embed(&self, images: &[Image]) -> Result<Vec<Vec<f32>>> {
+        self.embed_each(images)?.into_iter().collect()
+    }
+
+    /// As [`Session::embed`], where an image without a result fails alone.
+    ///
+    /// # Errors
+    /// As [`Session::embed`], for what stops all images.
+    pub fn embed_each(&self, images: &[Image]) -> Result<Each<Vec<f32>>> {
+        pollster::block_on(self.0.of_images(images, async |pixels| self.0.embed(pixels).await))
+    }
+
+    /// As [`Session::embed_each`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Session::embed`], for what stops all images.
+    pub async fn embed_async(&self, images: &[Image]) -> Result<Each<Vec<f32>>> {
+        let (session, images) = (self.clone(), images.to_vec());
+        unblock(move || session.embed_each(&images)).await
+    }
+
+    /// The tokens of each image, row-major `[T, D]` as [`Model::token_shape`] says: of the last hidden state, or of hidden state
+    /// `layer`, which is the input of that block (the last block's output, not yet normalised, where it is the depth).
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) without images or for a layer beyond the depth; the first image's error that
+    /// has no result; errors of the device.
+    pub fn tokens(&self, images: &[Image], layer: Option<usize>) -> Result<Vec<Vec<f32>>> {
+        let run = self.0.of_images(images, async |pixels| self.0.tokens(pixels, layer).await);
+        pollster::block_on(run)?.into_iter().collect()
+    }
+
+    /// Runs images that are already normalised, as `pixel_values` `[B, C, H, W]` of the model's size. Gives `logits` `[B, K]`,
+    /// `pooled` `[B, F]` and `last_hidden_state` `[B, T, D]`; with `taps` also `hidden_states.i`, the input of every block and
+    /// the output of the last.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) if `pixel_values` is not a whole number of images of the model's size;
+    /// [`Error::NotFinite`](crate::Error::NotFinite) names the first output, and the image, that holds a NaN or an infinity.
+    pub fn forward(&self, pixel_values: &[f32], taps: bool) -> Result<Outputs> {
+        pollster::block_on(self.0.forward(pixel_values, taps))
+    }
+
+    /// As [`Session::forward`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Session::forward`].
+    pub async fn forward_async(&self, pixel_values: Vec<f32>, taps: bool) -> Result<Outputs> {
+        let session = self.clone();
+        unblock(move || session.forward(&pixel_values, taps)).await
+    }
+}
+
+/// For this crate's own command line, tests and benches.
+#[doc(hidden)]
+impl Session {
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.model().0
+    }
+
+    pub fn preprocess(&self, image: &Image) -> Result<Pixels> {
+        self.0.preprocess(image)
+    }
+
+    pub fn classify_pixels(&self, pixels: &[Pixels], top_k: usize) -> Result<Each<Vec<Prediction>>> {
+        pollster::block_on(self.0.classify(pixels, top_k))
+    }
+
+    pub fn embed_pixels(&self, pixels: &[Pixels]) -> Result<Each<Vec<f32>>> {
+        pollster::block_on(self.0.embed(pixels))
+    }
+
+    pub fn tokens_of_pixels(&self, pixels: &[Pixels], layer: Option<usize>) -> Result<Each<Vec<f32>>> {
+        pollster::block_on(self.0.tokens(pixels, layer))
+    }
+
+    pub fn max_batch(&self) -> Result<usize> {
+        self.0.max_batch()
+    }
+
+    pub fn auto_batch(&self) -> Result<usize> {
+        self.0.auto_batch()
+    }
+
+    pub fn footprint(&self, batch: usize) -> Result<(u64, Cost)> {
+        self.0.footprint(batch)
+    }
+
+    pub fn tuning(&self) -> Tuning {
+        self.0.executor.tuning()
+    }
+
+    pub fn startup(&self) -> Option<Startup> {
+        self.0.executor.startup()
+    }
+
+    pub fn peak(&self) -> Result<Peak> {
+        pollster::block_on(self.0.executor.peak())
+    }
+
+    pub fn profile(&self, batch: usize) -> Result<Option<Vec<OpTime>>> {
+        self.0.profile(batch)
+    }
+}

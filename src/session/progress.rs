@@ -1,0 +1,39 @@
+//! What an app is told while it waits.
+
+use std::sync::Arc;
+
+/// How far something is that takes long; see [`crate::SessionBuilder::on_progress`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Weights that were read, of those that the model has; before the first result.
+    Weights {
+        /// How many were read.
+        done: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// Images of one call that have their results.
+    Images {
+        /// How many have.
+        done: usize,
+        /// How many the call was given.
+        of: usize,
+    },
+}
+
+/// Whom to tell, if anyone.
+#[derive(Clone, Default)]
+pub struct Listener(Option<Arc<dyn Fn(Progress) + Send + Sync>>);
+
+impl Listener {
+    pub fn new(listener: impl Fn(Progress) + Send + Sync + 'static) -> Listener {
+        Listener(Some(Arc::new(listener)))
+    }
+
+    pub fn tell(&self, progress: Progress) {
+        if let Some(listener) = &self.0 {
+            listener(progress);
+        }
+    }
+}
