@@ -1,4 +1,4 @@
-//! Picks a device by hand: everything `vit-gpu devices` knows is in the report.
+//! Chooses a device in code: the reports have everything that `vit-gpu devices` prints.
 
 use vit_gpu::checkpoint::Checkpoint;
 use vit_gpu::gpu::{DeviceRequest, adapters};
@@ -6,7 +6,7 @@ use vit_gpu::session::{Session, SessionOptions};
 
 fn main() -> vit_gpu::Result<()> {
     let adapters = pollster::block_on(adapters());
-    // The first adapter with a large binding, else the processor.
+    // The first adapter that can bind a gibibyte at once, or the processor if there is none.
     let chosen = adapters.iter().position(|adapter| adapter.max_binding >= 1 << 30);
     let device = chosen.map_or(DeviceRequest::Cpu, |index| DeviceRequest::Named(index.to_string()));
     let session = Session::new(Checkpoint::bundled()?, &SessionOptions { device, ..SessionOptions::default() })?;

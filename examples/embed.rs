@@ -1,4 +1,4 @@
-//! How alike two pictures are: `cargo run --release --example embed -- a.png b.png`.
+//! Prints how similar two images are (cosine, -1 to 1): `cargo run --release --example embed -- a.png b.png`.
 
 use vit_gpu::checkpoint::Checkpoint;
 use vit_gpu::session::SessionOptions;

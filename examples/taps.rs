@@ -1,4 +1,4 @@
-//! Tensors in, tensors out: the size of every block's input for a grey image.
+//! Runs a tensor through the model and prints name, shape and norm of every output, with the input of every block.
 
 use vit_gpu::Session;
 use vit_gpu::checkpoint::Checkpoint;
