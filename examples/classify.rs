@@ -1,4 +1,4 @@
-//! Names what is in a picture: `cargo run --release --example classify -- cat.png [MODEL]`.
+//! Prints the five most probable classes of an image: `cargo run --release --example classify -- cat.png [MODEL]`.
 
 use vit_gpu::{Classifier, Image};
 
