@@ -1,19 +1,10 @@
-<<<<<<< HEAD
 //! Picks a device by hand, from what is known of each adapter: `cargo run --release --example devices`.
-=======
-//! Chooses a device in code: the reports have everything that `vit-gpu devices` prints.
->>>>>>> words
 
 use vit_gpu::{Device, Model, Session, adapters};
 
 fn main() -> vit_gpu::Result<()> {
-<<<<<<< HEAD
     let adapters = adapters();
     // The first adapter whose buffers can be as large as 1 GiB, else the processor.
-=======
-    let adapters = pollster::block_on(adapters());
-    // The first adapter that can bind a gibibyte at once, or the processor if there is none.
->>>>>>> words
     let chosen = adapters.iter().position(|adapter| adapter.max_binding >= 1 << 30);
     let device = chosen.map_or(Device::Cpu, |index| Device::Named(index.to_string()));
     let session = Session::builder().device(device).build(Model::bundled()?)?;
