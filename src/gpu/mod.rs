@@ -18,6 +18,7 @@ mod weights;
 mod wgsl;
 
 pub use adapter::{AdapterReport, DeviceRequest, Kernels, MatrixShape, adapters, automatic};
+pub use cache::cache_folder;
 pub use executor::{GpuExecutor, Running};
 pub use kernels::{Needs, SHADERS, Shader};
 pub use prepare::Startup;
