@@ -93,12 +93,14 @@ impl Tuner {
         able: &[&'static str],
     ) -> Result<(&'static str, f64)> {
         let trial = Trial::new(device, capabilities, op).await?;
+        // Should the process die now, later sessions find the mark.
+        let mut mark = self.store.trial(class);
         let mut right = Vec::new();
         for &kernel in able {
             if self.store.dropped().contains_key(kernel) {
                 continue;
             }
-            if self.attempt(device, class, kernel, trial.check(kernel)).await?.is_some() {
+            if self.attempt(device, &mut mark, kernel, trial.check(kernel)).await?.is_some() {
                 right.push((kernel, f64::INFINITY));
             }
         }
@@ -106,7 +108,7 @@ impl Tuner {
         for _ in 0..3 {
             let mut still = Vec::new();
             for (kernel, best) in right {
-                let seconds = self.attempt(device, class, kernel, trial.seconds(kernel)).await?;
+                let seconds = self.attempt(device, &mut mark, kernel, trial.seconds(kernel)).await?;
                 still.extend(seconds.map(|seconds| (kernel, best.min(seconds))));
             }
             right = still;
@@ -120,23 +122,24 @@ impl Tuner {
         Ok((kernel, seconds))
     }
 
-    /// A step of a kernel's trial, with a mark on disk while it lasts; `None` if the kernel failed, which drops it.
+    /// A step of a kernel's trial, which the mark tells of; `None` if the kernel failed, which drops it.
     async fn attempt<T>(
         &mut self,
         device: &Device,
-        class: &str,
+        mark: &mut Option<Mark>,
         kernel: &str,
         step: impl Future<Output = Result<T>>,
     ) -> Result<Option<T>> {
-        // Should the process die now, later sessions find the mark.
-        let mark = self.store.trying(class, kernel);
+        if let Some(mark) = mark {
+            self.store.trying(mark, kernel);
+        }
         let ended = step.await;
         // Whatever the step says, if the device is gone then that is what happened.
         let ended = if ended.is_err() { device.check().and(ended) } else { ended };
         let reason = match ended {
             Ok(value) => return Ok(Some(value)),
             Err(error @ Error::DeviceLost { .. }) => {
-                mark.into_iter().for_each(Mark::leave);
+                mark.take().into_iter().for_each(Mark::leave);
                 return Err(error);
             }
             Err(error @ Error::OutOfMemory { .. }) => return Err(error),

@@ -4,15 +4,15 @@
 //! Every change reads the file anew and writes it back while a file beside it (`.lock`) is locked, so that processes and
 //! threads that try kernels at the same time keep each other's results.
 //!
-//! While a kernel is tried there is a mark, a small file that its process keeps locked. However a process ends, the system
-//! takes its locks away. A locked mark therefore belongs to a trial that is under way and says nothing about the kernel.
-//! A mark without a lock was left by a process that died during the trial, or whose device was lost. That is a count against
-//! the kernel in this shape class, no more, as it may have been Ctrl-C: the kernel is tried again. At the second count it is
-//! dropped. Counts end when the trial of the class is finished.
+//! While the kernels of a shape class are tried there is a mark, a small file that says which one is running and that its
+//! process keeps locked. However a process ends, the system takes its locks away. A locked mark therefore belongs to a trial
+//! that is under way and says nothing about the kernel. A mark without a lock was left by a process that died during the
+//! trial, or whose device was lost. That is a count against the kernel in this class, no more, as it may have been Ctrl-C: the
+//! kernel is tried again. At the second count it is dropped. Counts end when the trial of the class is finished.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,12 +44,13 @@ struct Known {
     crashes: BTreeMap<String, BTreeMap<String, u32>>,
 }
 
-/// A trial under way. Dropping it ends the trial, unless the thread panics.
+/// The trial of a class under way. Dropping it ends the trial, unless the thread panics.
 pub struct Mark {
+    class: String,
     path: PathBuf,
     left: bool,
     // Closed, and so unlocked, after `drop` has removed it.
-    _locked: File,
+    locked: File,
 }
 
 /// What a mark's file holds.
@@ -60,6 +61,15 @@ struct Tried {
 }
 
 impl Mark {
+    /// Says which kernel is about to run; `sync` waits until that is on the disk.
+    fn write(&mut self, kernel: &str, sync: bool) -> io::Result<()> {
+        let text = serde_json::to_vec(&Tried { class: self.class.clone(), kernel: kernel.to_owned() })?;
+        self.locked.rewind()?;
+        self.locked.write_all(&text)?;
+        self.locked.set_len(text.len() as u64)?;
+        if sync { self.locked.sync_all() } else { Ok(()) }
+    }
+
     /// Leaves the mark to be counted, because the device went down in this trial.
     pub fn leave(mut self) {
         self.left = true;
@@ -115,24 +125,23 @@ impl Store {
         self.change(|known| drop(known.dropped.insert(kernel.to_owned(), reason.to_owned())));
     }
 
-    /// Marks that a kernel is being tried. `None` where nothing is remembered, or where files can't be locked.
-    pub fn trying(&mut self, class: &str, kernel: &str) -> Option<Mark> {
+    /// Marks that the kernels of a class are being tried. `None` where nothing is remembered, or where files can't be locked.
+    pub fn trial(&self, class: &str) -> Option<Mark> {
         let file = self.file.as_deref()?;
         // Marks are looked through under the same lock, so that nobody sees one before its own lock is taken.
         let _turn = turn(file)?;
-        let (mut locked, path) = cache::create_new(file, "trying").ok()?;
+        let (locked, path) = cache::create_new(file, "trying").ok()?;
         let able = locked.try_lock().is_ok();
-        let tried = Tried { class: class.to_owned(), kernel: kernel.to_owned() };
-        let written = serde_json::to_vec(&tried).is_ok_and(|text| locked.write_all(&text).is_ok());
-        if !(able && written) {
-            let _ = std::fs::remove_file(&path);
-            return None;
-        }
-        // Some devices take the whole machine down: the first trial of a kernel must be on the disk by then.
-        if self.synced.insert(kernel.to_owned()) {
-            let _ = locked.sync_all();
-        }
-        Some(Mark { path, left: false, _locked: locked })
+        let mark = Mark { class: class.to_owned(), path, left: false, locked };
+        able.then_some(mark)
+    }
+
+    /// Says in a mark which kernel is about to run.
+    pub fn trying(&mut self, mark: &mut Mark, kernel: &str) {
+        // Some devices take the whole machine down: the first run of a kernel must be on the disk by then.
+        let first = self.synced.insert(kernel.to_owned());
+        // What can't be written can't be counted: the kernel is tried all the same.
+        let _ = mark.write(kernel, first);
     }
 
     /// Changes what is known, and the file if there is one that can be locked.
@@ -223,7 +232,11 @@ mod tests {
 
     /// A trial during which the process dies: the lock goes, the mark stays.
     fn crash(file: &Option<PathBuf>, class: &str, kernel: &str) {
-        Store::at(file.clone()).trying(class, kernel).expect("a mark").leave();
+        let mut store = Store::at(file.clone());
+        let mut mark = store.trial(class).expect("a mark");
+        store.trying(&mut mark, "a kernel with a long name that was tried before");
+        store.trying(&mut mark, kernel);
+        mark.leave();
     }
 
     fn dropped(file: &Option<PathBuf>) -> Vec<String> {
@@ -275,7 +288,8 @@ mod tests {
         let (_folder, file) = places();
         let mut store = Store::at(file.clone());
         for _ in 0..3 {
-            let mark = store.trying("linear", "a");
+            let mut mark = store.trial("linear").expect("a mark");
+            store.trying(&mut mark, "a");
             assert_eq!(dropped(&file), [""; 0]);
             assert_eq!(marks(file.as_ref().unwrap()).len(), 1, "it is the owner's to take away");
             drop(mark);
@@ -290,7 +304,8 @@ mod tests {
         for _ in 0..2 {
             let mut store = Store::at(file.clone());
             let tried = std::panic::AssertUnwindSafe(|| {
-                let _mark = store.trying("linear", "a");
+                let mut mark = store.trial("linear").expect("a mark");
+                store.trying(&mut mark, "a");
                 std::panic::resume_unwind(Box::new("a compiler's panic"));
             });
             assert!(std::panic::catch_unwind(tried).is_err());
@@ -307,7 +322,8 @@ mod tests {
                 scope.spawn(move || {
                     let mut store = Store::at(file);
                     for j in 0..10 {
-                        let _mark = store.trying("class", &format!("kernel {i}")).expect("a mark");
+                        let mut mark = store.trial("class").expect("a mark");
+                        store.trying(&mut mark, &format!("kernel {i}"));
                         store.choose(&format!("class {i} {j}"), "kernel");
                     }
                     store.drop_kernel(&format!("bad {i}"), "wrong numbers");
@@ -322,7 +338,7 @@ mod tests {
     #[test]
     fn without_a_file_all_is_known_in_memory_alone() {
         let mut store = Store::at(None);
-        assert!(store.trying("linear", "a").is_none());
+        assert!(store.trial("linear").is_none());
         store.choose("linear", "a");
         store.drop_kernel("b", "wrong numbers");
         assert_eq!((store.choice("linear"), store.dropped().len()), (Some("a"), 1));
@@ -333,7 +349,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "").unwrap();
         let mut store = Store::at(Some(folder.path().join("file").join("kernels.json")));
-        assert!(store.trying("linear", "a").is_none());
+        assert!(store.trial("linear").is_none());
         store.choose("linear", "a");
         assert_eq!(store.choice("linear"), Some("a"));
     }
