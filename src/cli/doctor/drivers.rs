@@ -19,7 +19,7 @@ pub struct Findings {
     pub manifests: Vec<(PathBuf, Option<String>)>,
     /// The variable that names those files in place of the usual folders.
     pub named_by: Option<&'static str>,
-    /// A variable that makes the loader leave out drivers.
+    /// A variable that leaves out drivers, or Vulkan as a whole.
     pub hidden_by: Option<&'static str>,
     /// Display controllers: maker, and the kernel's driver.
     pub controllers: Vec<(String, Option<String>)>,
@@ -42,7 +42,10 @@ const LIBRARIES: [&str; 9] = [
 impl System<'_> {
     pub fn look(&self) -> Findings {
         let variables = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
+        let backend = (self.variable)("WGPU_BACKEND").map(|list| list.to_lowercase());
+        let without_vulkan = backend.filter(|list| !list.contains("vulkan") && !list.contains("vk"));
         let hiding = ["VK_LOADER_DRIVERS_DISABLE", "VK_LOADER_DRIVERS_SELECT"];
+        let hiding = hiding.into_iter().find(|name| (self.variable)(name).is_some());
         let named = variables.into_iter().find_map(|name| Some((name, (self.variable)(name)?)));
         let files = match &named {
             Some((_, files)) => files.split(':').filter(|file| !file.is_empty()).map(PathBuf::from).collect(),
@@ -53,7 +56,7 @@ impl System<'_> {
             loader: self.library("libvulkan.so.1"),
             manifests: manifests.collect(),
             named_by: named.map(|(name, _)| name),
-            hidden_by: hiding.into_iter().find(|name| (self.variable)(name).is_some()),
+            hidden_by: without_vulkan.map(|_| "WGPU_BACKEND").or(hiding),
             controllers: self.controllers(),
             nodes: self.nodes(),
         }
@@ -175,10 +178,10 @@ impl Findings {
         let nvidia_file = self.manifests.iter().any(|(file, _)| file.to_string_lossy().contains("nvidia"));
         if self.loader.is_none() {
             ("the Vulkan loader is not installed".to_owned(), true)
+        } else if let Some(name) = self.hidden_by {
+            (format!("{name} is set and may hide a GPU: unset it"), false)
         } else if let Some(name) = self.named_by.filter(|_| !driver) {
             (format!("{name} names no driver of a GPU: unset it"), false)
-        } else if let Some(name) = self.hidden_by {
-            (format!("{name} is set and may hide the GPU's driver: unset it"), false)
         } else if let Some((node, _)) = self.nodes.iter().find(|(_, fault)| fault.is_some()) {
             let group = "add the user to its group (`render` or `video`), then log in again";
             (format!("{} can't be opened: {group}", node.display()), false)
@@ -265,6 +268,8 @@ mod tests {
         put(root, "usr/lib/radv.so", "");
         assert!(reason(&[]).0.contains("vulkaninfo"));
         assert!(reason(&[("VK_LOADER_DRIVERS_DISABLE", "*")]).0.starts_with("VK_LOADER_DRIVERS_DISABLE is set"));
+        assert!(reason(&[("WGPU_BACKEND", "gl")]).0.starts_with("WGPU_BACKEND is set"));
+        assert!(reason(&[("WGPU_BACKEND", "vulkan")]).0.contains("vulkaninfo"));
         let nowhere = look(root, &[("VK_ICD_FILENAMES", "/nonexistent")]);
         assert_eq!(nowhere.reason().0, "VK_ICD_FILENAMES names no driver of a GPU: unset it");
         assert!(nowhere.lines()[1].starts_with("Vulkan driver: /nonexistent (named by VK_ICD_FILENAMES): "));

@@ -174,9 +174,6 @@ fn adapters(
 
 /// Why there is no GPU.
 fn missing(section: &mut Section) {
-    if let Ok(backend) = std::env::var("WGPU_BACKEND") {
-        section.fact("note", format!("WGPU_BACKEND={backend} hides what other backends would find"));
-    }
     if std::env::consts::OS == "linux" {
         let variable = |name: &str| std::env::var(name).ok();
         let found = System { root: Path::new("/"), variable: &variable }.look();
@@ -186,6 +183,8 @@ fn missing(section: &mut Section) {
         if !install {
             return;
         }
+    } else if let Ok(backend) = std::env::var("WGPU_BACKEND") {
+        section.fact("note", format!("WGPU_BACKEND={backend} hides what other backends would find"));
     }
     let distribution = ["ID", "ID_LIKE"].map(|key| machine::os_release(key).unwrap_or_default()).join(" ");
     section.list("to install", advice(std::env::consts::OS, &distribution));
@@ -221,4 +220,54 @@ fn self_check(checked: &[(String, Result<Value, String>)]) -> (bool, Section) {
         section.object(name, json!({"runs": values, "error": error}), lines);
     }
     (all_ok, section)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(kinds: &[&str]) -> Value {
+        let adapter = |(i, kind): (usize, &&str)| json!({"index": i, "name": "A", "type": kind});
+        json!({"adapters": kinds.iter().enumerate().map(adapter).collect::<Vec<_>>()})
+    }
+
+    #[test]
+    fn software_adapters_are_checked_only_where_there_is_no_gpu() {
+        let checked = |kinds: &[&str]| -> Vec<String> {
+            devices_to_check(Some(&listed(kinds))).into_iter().map(|(device, _)| device).collect()
+        };
+        assert_eq!(checked(&["discrete", "software", "integrated"]), ["cpu", "0", "2"]);
+        assert_eq!(checked(&["software"]), ["cpu", "0"]);
+        assert_eq!(checked(&[]), ["cpu"]);
+        assert_eq!(devices_to_check(None).len(), 1);
+    }
+
+    #[test]
+    fn a_device_that_crashes_is_a_line_and_the_others_are_reported() {
+        let cpu = check::run(&DeviceRequest::Cpu);
+        let crashed = Err("the process ended with signal: 11".to_owned());
+        let (ok, section) = self_check(&[("cpu".into(), Ok(cpu.clone())), ("0 A".into(), crashed)]);
+        let mut text = Vec::new();
+        section.text(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(!ok && text.contains("  0 A: FAILED: the process ended with signal: 11"), "{text}");
+        assert!(text.contains("f32: ") && text.contains("i8: "), "{text}");
+        assert!(self_check(&[("cpu".into(), Ok(cpu))]).0);
+        // Without the processor's result nothing can be compared.
+        assert!(!self_check(&[("cpu".into(), Err("a crash".into()))]).0);
+    }
+
+    #[test]
+    fn a_list_that_failed_and_an_adapter_that_cannot_be_opened_are_lines() {
+        let facts = |section: &Section| section.json().1;
+        let failed = facts(&adapters(&Err("a crash".into()), &[], &[]));
+        assert_eq!(failed["list"], "FAILED: a crash");
+        let checks = [("cpu".to_owned(), "cpu".to_owned()), ("0".to_owned(), "0 A".to_owned())];
+        let checked = [("cpu".to_owned(), Ok(json!({}))), ("0 A".to_owned(), Err("a hang".to_owned()))];
+        let section = adapters(&Ok(listed(&["discrete"])), &checks, &checked);
+        let mut text = Vec::new();
+        section.text(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("    kernels: FAILED: a hang"), "{text}");
+    }
 }
