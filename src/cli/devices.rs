@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vit_gpu::internals::gpu::automatic;
 use vit_gpu::{Adapter, adapters};
 
@@ -27,7 +27,8 @@ pub fn run(args: &Args) -> Ended {
         }
         Format::Text => {
             for (i, adapter) in adapters.iter().enumerate() {
-                text(&mut out, i, adapter)?;
+                writeln!(out, "{i}  {}", adapter.name)?;
+                describe(&object(i, adapter)).iter().try_for_each(|line| writeln!(out, "   {line}"))?;
             }
             match chosen {
                 Some(i) => writeln!(out, "auto takes {i}, {}: {reason}", adapters[i].name)?,
@@ -38,35 +39,35 @@ pub fn run(args: &Args) -> Ended {
     Ok(Outcome::Done)
 }
 
-fn text(out: &mut impl Write, index: usize, adapter: &Adapter) -> io::Result<()> {
-    let yes = |there: bool| if there { "yes" } else { "no" };
-    let subgroups = match adapter.subgroups {
-        Some((least, most)) if least == most => least.to_string(),
-        Some((least, most)) => format!("{least} to {most}"),
-        None => "no".to_owned(),
+/// Lines on an adapter, from its JSON.
+pub fn describe(adapter: &Value) -> Vec<String> {
+    let text = |key: &str| adapter[key].as_str().unwrap_or_default();
+    let number = |key: &str| adapter[key].as_u64().unwrap_or_default();
+    let yes = |key: &str| if adapter[key] == true { "yes" } else { "no" };
+    let subgroups = match &adapter["subgroups"] {
+        Value::Array(sizes) if sizes.first() == sizes.last() => sizes.first().map(ToString::to_string),
+        Value::Array(sizes) => Some(sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" to ")),
+        _ => None,
     };
-    let matrices = if adapter.cooperative_matrix.is_empty() {
-        "no".to_owned()
-    } else {
-        adapter.cooperative_matrix.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-    };
-    let mib = |bytes: u64| bytes >> 20;
-    writeln!(out, "{index}  {}", adapter.name)?;
-    writeln!(out, "   {} ({}), {}", adapter.kind, adapter.backend, adapter.driver)?;
-    writeln!(
-        out,
-        "   f16 {}, subgroups {subgroups}, cooperative matrix {matrices}, timestamps {}",
-        yes(adapter.f16),
-        yes(adapter.timestamps)
-    )?;
-    writeln!(
-        out,
-        "   binding {} MiB, buffer {} MiB, workgroup {} invocations, {} KiB",
-        mib(adapter.max_binding),
-        mib(adapter.max_buffer),
-        adapter.workgroup_invocations,
-        adapter.workgroup_memory >> 10
-    )
+    let subgroups = subgroups.unwrap_or_else(|| "no".to_owned());
+    let matrices: Vec<_> =
+        adapter["cooperative_matrix"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let matrices = if matrices.is_empty() { "no".to_owned() } else { matrices.join(", ") };
+    vec![
+        format!("{} ({}), {}", text("type"), text("backend"), text("driver")),
+        format!(
+            "f16 {}, subgroups {subgroups}, cooperative matrix {matrices}, timestamps {}",
+            yes("f16"),
+            yes("timestamps")
+        ),
+        format!(
+            "binding {} MiB, buffer {} MiB, workgroup {} invocations, {} KiB",
+            number("max_binding_bytes") >> 20,
+            number("max_buffer_bytes") >> 20,
+            number("workgroup_invocations"),
+            number("workgroup_memory_bytes") >> 10
+        ),
+    ]
 }
 
 fn object(index: usize, adapter: &Adapter) -> serde_json::Value {

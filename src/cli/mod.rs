@@ -5,6 +5,7 @@ mod classify;
 mod convert;
 mod devices;
 mod distance;
+mod doctor;
 mod embed;
 mod forward;
 mod hints;
@@ -42,6 +43,7 @@ enum Command {
     Convert(convert::Args),
     /// List adapters, and say which one `auto` takes and why
     Devices(devices::Args),
+    Doctor(doctor::Args),
     /// Show a model's family, configuration and layers
     Info(info::Args),
     /// Compare a GPU with the processor, layer by layer, in every precision and with all kernels it has
@@ -93,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Preprocess(args) => preprocess::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Devices(args) => devices::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -8,7 +8,7 @@ use vit_gpu::internals::device::Kernels;
 use vit_gpu::internals::model::random::HashedValues;
 use vit_gpu::{Device, Error, Outputs, Precision, Session};
 
-use super::distance::Distance;
+use super::distance::{Comparison, Distance};
 use super::inputs::expand;
 use super::options::{Chatter, Format, ImageOptions, ModelOptions};
 use super::progress::Progress;
@@ -173,45 +173,43 @@ struct Run {
     /// Images whose most probable class is the reference's.
     agreed: Option<usize>,
     failure: Option<String>,
-    distances: Vec<Distance>,
+    comparison: Comparison,
 }
 
 impl Run {
     fn new(device: &str, precision: Precision, kernels: Kernels) -> Run {
-        let (device, distances) = (device.to_owned(), Vec::new());
-        Run { device, precision, kernels, stable: true, agreed: None, failure: None, distances }
+        let (device, comparison) = (device.to_owned(), Comparison::default());
+        Run { device, precision, kernels, stable: true, agreed: None, failure: None, comparison }
     }
 
     fn add(&mut self, got: &Outputs, want: &Outputs) {
-        for output in &want.0 {
-            let values = got.get(&output.name).map_or(&[][..], |output| &output.values);
-            let known = self.distances.iter().position(|distance| distance.name == output.name);
-            let at = known.unwrap_or_else(|| {
-                self.distances.push(Distance::of(&output.name));
-                self.distances.len() - 1
-            });
-            self.distances[at].add(values, &output.values);
-            if output.name == "logits" {
-                let classes = output.shape[1];
-                let rows = values.chunks_exact(classes).zip(output.values.chunks_exact(classes));
-                *self.agreed.get_or_insert(0) += rows.filter(|(got, want)| best(got) == best(want)).count();
-            }
+        self.comparison.add(got, want);
+        if let (Some(got), Some(want)) = (got.get("logits"), want.get("logits")) {
+            let classes = want.shape[1];
+            let rows = got.values.chunks_exact(classes).zip(want.values.chunks_exact(classes));
+            *self.agreed.get_or_insert(0) += rows.filter(|(got, want)| best(got) == best(want)).count();
         }
     }
 
     fn ok(&self) -> bool {
-        self.stable && self.failure.is_none() && self.distances.iter().all(|distance| distance.ok(self.precision))
+        self.stable && self.failure.is_none() && self.comparison.ok(self.precision)
     }
 
-    /// The first output, from the input on, that is too far off.
     fn first_breach(&self) -> Option<&str> {
-        self.distances.iter().find(|distance| !distance.ok(self.precision)).map(|distance| distance.name.as_str())
+        self.comparison.first_breach(self.precision)
     }
 
     fn json(&self, images: usize) -> Value {
-        let outputs: Vec<_> = self.distances.iter().map(|distance| {
-            json!({"name": distance.name, "max_abs": distance.largest, "relative_l2": distance.relative(), "ok": distance.ok(self.precision)})
-        }).collect();
+        let output = |distance: &Distance| {
+            json!({
+                "name": distance.name,
+                "max_abs": distance.largest,
+                "relative_l2": distance.relative(),
+                "ok": distance.ok(self.precision),
+                "fault": distance.fault,
+            })
+        };
+        let outputs: Vec<_> = self.comparison.outputs.iter().map(output).collect();
         json!({
             "precision": self.precision.name(),
             "kernels": self.kernels.name(),
@@ -228,8 +226,12 @@ impl Run {
         let verdict = if self.ok() { "ok" } else { "FAILED" };
         writeln!(out, "{}, {}, {} kernels: {verdict}", self.device, self.precision.name(), self.kernels.name())?;
         writeln!(out, "  {:<22} {:>12} {:>12}", "output", "max error", "relative L2")?;
-        for distance in &self.distances {
-            let mark = if distance.ok(self.precision) { "" } else { "  too far" };
+        for distance in &self.comparison.outputs {
+            let mark = match &distance.fault {
+                Some(fault) => format!("  {fault}"),
+                None if distance.ok(self.precision) => String::new(),
+                None => "  too far".to_owned(),
+            };
             let (name, largest, relative) = (&distance.name, distance.largest, distance.relative());
             writeln!(out, "  {name:<22} {largest:>12.2e} {relative:>12.2e}{mark}")?;
         }

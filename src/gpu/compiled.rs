@@ -1,32 +1,36 @@
 //! What the driver compiled, kept on disk for the next start (Vulkan; other systems keep their own).
 
-use std::hash::{DefaultHasher, Hasher};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::adapter::AdapterReport;
 use super::cache;
 
-/// A driver's pipeline cache and the file it is kept in: a checksum, then the driver's data.
+/// A driver's pipeline cache and the file it is kept in.
 pub struct CompiledFile {
     cache: Option<wgpu::PipelineCache>,
     file: Option<PathBuf>,
+    origin: u128,
     new: AtomicBool,
 }
 
 impl CompiledFile {
     pub fn open(device: &wgpu::Device, report: &AdapterReport) -> CompiledFile {
         let file = cache::file(report, "pipelines.bin");
+        let origin = origin(report);
         let able = device.features().contains(wgpu::Features::PIPELINE_CACHE) && file.is_some();
-        let data = file.as_ref().and_then(|file| std::fs::read(file).ok());
-        let data = data.as_deref().and_then(checked);
+        let content = file.as_ref().and_then(|file| std::fs::read(file).ok());
+        let data = content.as_deref().and_then(|content| unpack(content, origin));
         let descriptor = wgpu::PipelineCacheDescriptor { label: Some("vit-gpu"), data, fallback: true };
-        // SAFETY: the data must be what `get_data` once gave. The file's name holds the adapter, its driver and this
-        // crate's version, a checksum refuses what is cut or changed by accident, wgpu compares its own header with the
-        // adapter, and the driver checks its part. The folder is the user's own, as the driver's caches are.
+        // SAFETY: the data must be what `get_data` gave for this adapter and driver, and this file holds nothing else:
+        // `save` writes it whole, beneath a header with the adapter, its driver, the versions of wgpu and of this crate,
+        // the length and a checksum. `unpack` gives no data unless all of these are right, so a file that was cut, mixed
+        // up or damaged is not used. wgpu and the driver then compare headers of their own. What remains is somebody who
+        // forges a file with a right checksum; the folder is the user's own, so that could only be somebody who may run
+        // code as this user already.
         #[expect(unsafe_code, reason = "a driver's compiled code is taken from a file")]
         let cache = able.then(|| unsafe { device.create_pipeline_cache(&descriptor) });
-        CompiledFile { cache, file, new: AtomicBool::new(false) }
+        CompiledFile { cache, file, origin, new: AtomicBool::new(false) }
     }
 
     pub fn cache(&self) -> Option<&wgpu::PipelineCache> {
@@ -44,35 +48,75 @@ impl CompiledFile {
             return;
         }
         if let (Some(file), Some(data)) = (&self.file, self.cache.as_ref().and_then(wgpu::PipelineCache::get_data)) {
-            cache::write(file, &[&checksum(&data).to_le_bytes(), data.as_slice()].concat());
+            cache::write(file, &pack(&data, self.origin));
         }
     }
 }
 
-fn checksum(data: &[u8]) -> u64 {
-    let mut hash = DefaultHasher::new();
-    hash.write(data);
-    hash.finish()
+/// The wgpu that this crate is built on; a test compares it with the manifest.
+const WGPU: &str = "30.0";
+/// What the file begins with.
+const MAGIC: &[u8; 16] = b"vit-gpu compiled";
+/// Magic, origin, length and checksum.
+const HEADER: usize = 16 + 16 + 8 + 16;
+
+/// What the data depends on: the adapter with its driver, wgpu, and this crate, whose shaders they are.
+fn origin(report: &AdapterReport) -> u128 {
+    cache::fnv1a(format!("{:032x} wgpu {WGPU} vit-gpu {}", cache::key(report), env!("CARGO_PKG_VERSION")).as_bytes())
 }
 
-/// The data of a file whose checksum is right.
-fn checked(file: &[u8]) -> Option<&[u8]> {
-    let (sum, data) = file.split_at_checked(8)?;
-    (sum == checksum(data).to_le_bytes()).then_some(data)
+/// What stands before the driver's data in a file. Numbers are little-endian.
+fn header(data: &[u8], origin: u128) -> Vec<u8> {
+    let (length, sum) = (data.len() as u64, cache::fnv1a(data));
+    [&MAGIC[..], &origin.to_le_bytes(), &length.to_le_bytes(), &sum.to_le_bytes()].concat()
+}
+
+/// A file's content.
+fn pack(data: &[u8], origin: u128) -> Vec<u8> {
+    [&header(data, origin), data].concat()
+}
+
+/// The data in a file's content, if it has this origin and is whole.
+fn unpack(content: &[u8], origin: u128) -> Option<&[u8]> {
+    let (found, data) = content.split_at_checked(HEADER)?;
+    (found == header(data, origin)).then_some(data)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const DATA: &[u8] = b"what the driver gave";
+
     #[test]
-    fn a_changed_or_cut_file_is_refused() {
-        let data = b"what the driver gave";
-        let mut file = [&checksum(data).to_le_bytes(), &data[..]].concat();
-        assert_eq!(checked(&file), Some(&data[..]));
-        assert_eq!(checked(&file[..20]), None);
-        assert_eq!(checked(&file[..3]), None);
-        file[12] ^= 1;
-        assert_eq!(checked(&file), None);
+    fn a_whole_file_gives_its_data() {
+        assert_eq!(unpack(&pack(DATA, 7), 7), Some(DATA));
+        assert_eq!(unpack(&pack(b"", 7), 7), Some(&b""[..]));
+    }
+
+    #[test]
+    fn a_file_that_is_cut_longer_or_changed_anywhere_is_refused() {
+        let file = pack(DATA, 7);
+        for length in 0..file.len() {
+            assert_eq!(unpack(&file[..length], 7), None, "{length} bytes");
+        }
+        assert_eq!(unpack(&[&file[..], b"x"].concat(), 7), None);
+        for at in 0..file.len() {
+            for bit in 0..8 {
+                let mut file = file.clone();
+                file[at] ^= 1 << bit;
+                assert_eq!(unpack(&file, 7), None, "bit {bit} of byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_from_another_adapter_driver_or_wgpu_is_refused() {
+        let report = AdapterReport::named("RTX");
+        let newer = AdapterReport { driver: "570.1".into(), ..report.clone() };
+        assert_ne!(origin(&report), origin(&newer));
+        assert_eq!(unpack(&pack(DATA, origin(&report)), origin(&newer)), None);
+        let manifest = include_str!("../../Cargo.toml");
+        assert!(manifest.contains(&format!("wgpu = {{ version = \"{WGPU}\"")), "WGPU here is the manifest's");
     }
 }

@@ -18,5 +18,6 @@ mod weights;
 mod wgsl;
 
 pub use adapter::{adapters, automatic};
+pub use cache::cache_folder;
 pub use executor::GpuExecutor;
 pub use kernels::{Needs, SHADERS, Shader};

@@ -6,6 +6,7 @@ mod compare;
 mod convert;
 mod device;
 mod docs;
+mod doctor;
 mod drawn;
 mod families;
 mod files;

@@ -120,10 +120,11 @@ fn agrees(session: &Session, got: &[f32], want: &[f32], precision: Precision) ->
     distance.add(got, want);
     let agrees = distance.ok(precision);
     if !agrees {
+        let fault = distance.fault.as_ref().map(|fault| format!(" ({fault})")).unwrap_or_default();
         let (largest, relative) = (distance.largest, distance.relative());
         let (name, precision) = (session.device(), precision.name());
         eprintln!(
-            "error: {name} in {precision} and the processor's f32 disagree: off by at most {largest:.1e}, relative L2 {relative:.1e}"
+            "error: {name} in {precision} and the processor's f32 disagree: off by at most {largest:.1e}, relative L2 {relative:.1e}{fault}"
         );
     }
     agrees

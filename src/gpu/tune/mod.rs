@@ -9,7 +9,7 @@ mod trial;
 
 use std::collections::{BTreeMap, HashMap};
 
-use self::store::Store;
+use self::store::{Mark, Store};
 use self::trial::Trial;
 use super::adapter::{AdapterReport, Kernels};
 use super::device::Device;
@@ -83,33 +83,25 @@ impl Tuner {
         able: &[&'static str],
     ) -> Result<(&'static str, f64)> {
         let trial = Trial::new(device, capabilities, op).await?;
+        // Should the process die now, later sessions find the mark.
+        let mut mark = self.store.trial(class);
         let mut right = Vec::new();
         for &kernel in able {
             if self.store.dropped().contains_key(kernel) {
                 continue;
             }
-            // Should the device or the process die now, the next session leaves this kernel alone.
-            self.store.trying(Some(kernel));
-            match trial.check(kernel).await {
-                Ok(()) => right.push((kernel, f64::INFINITY)),
-                Err(error @ (Error::DeviceLost { .. } | Error::OutOfMemory { .. })) => {
-                    if matches!(error, Error::OutOfMemory { .. }) {
-                        self.store.trying(None);
-                    }
-                    return Err(error);
-                }
-                Err(Error::Shape { reason, .. } | Error::Device { reason, .. }) => {
-                    self.store.drop_kernel(kernel, &reason);
-                }
-                Err(error) => self.store.drop_kernel(kernel, &error.to_string()),
+            if self.attempt(device, &mut mark, kernel, trial.check(kernel)).await?.is_some() {
+                right.push((kernel, f64::INFINITY));
             }
-            self.store.trying(None);
         }
         // Rounds over all candidates, so that a change of clocks meets them all; the least time of each counts.
         for _ in 0..3 {
-            for (kernel, best) in &mut right {
-                *best = best.min(trial.seconds(kernel).await?);
+            let mut still = Vec::new();
+            for (kernel, best) in right {
+                let seconds = self.attempt(device, &mut mark, kernel, trial.seconds(kernel)).await?;
+                still.extend(seconds.map(|seconds| (kernel, best.min(seconds))));
             }
+            right = still;
         }
         let fastest = right.into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
         let Some((kernel, seconds)) = fastest else {
@@ -118,6 +110,34 @@ impl Tuner {
         };
         self.store.choose(class, kernel);
         Ok((kernel, seconds))
+    }
+
+    /// A step of a kernel's trial, which the mark tells of; `None` if the kernel failed, which drops it.
+    async fn attempt<T>(
+        &mut self,
+        device: &Device,
+        mark: &mut Option<Mark>,
+        kernel: &str,
+        step: impl Future<Output = Result<T>>,
+    ) -> Result<Option<T>> {
+        if let Some(mark) = mark {
+            self.store.trying(mark, kernel);
+        }
+        let ended = step.await;
+        // Whatever the step says, if the device is gone then that is what happened.
+        let ended = if ended.is_err() { device.check().and(ended) } else { ended };
+        let reason = match ended {
+            Ok(value) => return Ok(Some(value)),
+            Err(error @ Error::DeviceLost { .. }) => {
+                mark.take().into_iter().for_each(Mark::leave);
+                return Err(error);
+            }
+            Err(error @ Error::OutOfMemory { .. }) => return Err(error),
+            Err(Error::Shape { reason, .. } | Error::Device { reason, .. }) => reason,
+            Err(error) => error.to_string(),
+        };
+        self.store.drop_kernel(kernel, &reason);
+        Ok(None)
     }
 
     /// What was chosen, in the order it was needed.
