@@ -2,17 +2,17 @@
 //
 // Shapes:   q, k, v and o are [outer, tokens, heads·4·D4] seen through offset, outer stride and token stride (elements, all
 //           multiples of 4); E; any number of tokens.
-// Bindings: 0 params; 1 q; 2 k; 3 v (one tensor may stand behind all three); 4 o.
+// Bindings: 0 params; 1 q; 2 k; 3 v (all three may be the same tensor); 4 o.
 // Dispatch: 64 invocations take 8·ROWS queries; x: blocks of queries, y: heads, z: sequences.
 // Constants in front of this text: D4, vec4s of a head; ROWS, queries of an invocation; COLS4, vec4s of a head per
 //           invocation, 8·COLS4 ≥ D4.
-// Numerics: f32 whatever E is; online softmax (Milakov and Gimelshein 2018), one rescale per step of 32 keys; keys beyond
+// Numerics: f32 for every E; online softmax (Milakov and Gimelshein 2018), one rescale per step of 32 keys; keys beyond
 //           the last get a finite score of −3e38, so no infinity appears. Workgroup memory:
 //           16·(8·ROWS + 32)·(D4 + 1) + 1,280·ROWS bytes.
 // CPU twin: src/ops/attention.rs.
 //
 // Invocation (y, x) of 8×8 scores queries y, 8 + y, … against keys x, 8 + x, 16 + x and 24 + x of a step, and sums vec4
-// columns x, 8 + x, … of the output for the same queries. Keys and values take turns in one tile.
+// columns x, 8 + x, … of the output for the same queries. One tile of workgroup memory holds first the keys, then the values.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<E4>;
@@ -42,7 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let last_query = params.q_len - 1u;
     let last_key = params.kv_len - 1u;
 
-    // Queries, keys and columns beyond the last repeat it.
+    // Invocations whose query, key or column is beyond the last one compute the last one again.
     for (var i = lane; i < QUERIES * D4; i += 64u) {
         let row = min(first_query + i / D4, last_query);
         q_tile[i / D4 * STRIDE + i % D4] = params.scale * vec4<f32>(q[q_at + row * (params.q_seq / 4u) + i % D4]);

@@ -2,16 +2,16 @@
 //
 // Shapes:   q, k, v and o are [outer, tokens, heads·head_dim] seen through offset, outer stride and token stride (elements);
 //           E; head_dim up to 4·D4, any number of tokens.
-// Bindings: 0 params; 1 q; 2 k; 3 v (one tensor may stand behind all three); 4 o.
+// Bindings: 0 params; 1 q; 2 k; 3 v (all three may be the same tensor); 4 o.
 // Dispatch: LANES invocations take a query each; x: blocks of queries, y: heads, z: sequences.
 // Constants in front of this text: LANES; D4, vec4s of a head.
 // Numerics: f32 whatever E is; online softmax (Milakov and Gimelshein 2018), one rescale per step of four keys; keys beyond the last get
 //           a finite score of −3e38, so no infinity appears.
 // CPU twin: src/ops/attention.rs.
 //
-// For software adapters, which compile a shader with barriers as a coroutine whose frame holds every register (seconds a
+// For software adapters: they compile a shader with barriers as a coroutine whose frame holds every register (which takes seconds per
 // shader) and whose workgroup memory is memory like any other; and for head widths that are no multiple of 4, or too wide
-// for tiles. Each invocation reads keys and values where they lie.
+// for tiles. Each invocation reads keys and values directly from their buffers.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<E>;
@@ -34,7 +34,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var q_reg: array<vec4<f32>, D4>;
     var acc: array<vec4<f32>, D4>;
     for (var e = 0u; e < D4; e++) {
-        // Dimensions beyond the head repeat its last one with a weight of 0.
+        // Dimensions beyond the width of the head read its last one, with a weight of 0.
         let d = 4u * e + vec4(0u, 1u, 2u, 3u);
         let at = q_row + min(d, vec4(params.head_dim - 1u));
         q_reg[e] = select(vec4(0.0), params.scale * vec4<f32>(E4(q[at.x], q[at.y], q[at.z], q[at.w])), d < vec4(params.head_dim));

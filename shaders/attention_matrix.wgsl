@@ -2,7 +2,7 @@
 //
 // Shapes:   q, k, v and o are [outer, tokens, heads·4·D4] seen through offset, outer stride and token stride (elements, all
 //           multiples of 4); f16; any number of tokens.
-// Bindings: 0 params; 1 q; 2 k; 3 v (one tensor may stand behind all three); 4 o.
+// Bindings: 0 params; 1 q; 2 k; 3 v (all three may be the same tensor); 4 o.
 // Dispatch: SUBS subgroups of SUB_LANES invocations take SIZE queries each; x: blocks of queries, y: heads, z: sequences.
 // Constants in front of this text: LANES = SUBS·SUB_LANES, SUB_LANES, SUBS; SIZE, 8 or 16; MATS_D, matrices across a head;
 //           MATS_K, matrices across a step of keys; D4, vec4s of a head; PARTS = SUB_LANES/SIZE, invocations that share a
@@ -11,7 +11,7 @@
 //           probabilities rounded to f16 for the second product; keys beyond the last get a finite score of −3e38.
 // CPU twin: src/ops/attention.rs.
 //
-// Matrices have no element access: scores and weighted values pass through workgroup memory, where invocations apply the
+// Elements of a matrix can't be accessed directly. So scores and weighted values are written to workgroup memory, where invocations apply the
 // softmax and keep the running sums of their queries in registers. Head widths are filled up with zeros to whole matrices.
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -23,7 +23,7 @@
 const QUERIES: u32 = SUBS * SIZE;
 const KEYS: u32 = MATS_K * SIZE;
 const WIDTH4: u32 = MATS_D * SIZE / 4u;
-// Rows start in different banks.
+// The stride makes neighbouring rows start in different memory banks.
 const STRIDE: u32 = MATS_D * SIZE + 8u;
 const P_STRIDE: u32 = KEYS + 8u;
 const S_STRIDE: u32 = max(KEYS, MATS_D * SIZE) + 4u;
@@ -145,7 +145,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         //# end
     }
 
-    // The scores' tile is free now: what each invocation summed, then the sum of those that share a query.
+    // The tile of the scores is free now. Each invocation writes its sum there, and those that share a query add their sums up.
     workgroupBarrier();
     s_tile[row * S_STRIDE + part] = norm;
     workgroupBarrier();

@@ -1,9 +1,9 @@
 // o = post_scale·softmax(scale·q·kᵀ)·v for each sequence and head, fused, in registers, keys and values
-// handed round by subgroup broadcasts: for software adapters.
+// shared by subgroup broadcasts: for software adapters.
 //
 // Shapes:   q, k, v and o are [outer, tokens, heads·4·D4] seen through offset, outer stride and token stride (elements, all
 //           multiples of 4); E; any number of tokens.
-// Bindings: 0 params; 1 q; 2 k; 3 v (one tensor may stand behind all three); 4 o.
+// Bindings: 0 params; 1 q; 2 k; 3 v (all three may be the same tensor); 4 o.
 // Dispatch: 8 invocations, one subgroup, take 8·ROWS queries; x: blocks of queries, y: heads, z: sequences. Subgroups must be
 //           exactly 8 wide.
 // Constants in front of this text: D4, vec4s of a head; ROWS, queries of an invocation.
@@ -12,8 +12,8 @@
 // CPU twin: src/ops/attention.rs.
 //
 // A software adapter pays per memory instruction, and compiles a shader with barriers as a coroutine whose frame holds every
-// register (seconds a shader). So each invocation loads one key and one value of eight, and they are handed round by broadcast,
-// each for ROWS queries. An array with an index would be a gather: hence the written-out text.
+// register (seconds per shader). So each invocation loads one of eight keys and one of eight values, and broadcasts share them,
+// each for ROWS queries. Indexing an array would be a slow gather, so the loops are unrolled in the text.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<E4>;
@@ -31,7 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let last_query = params.q_len - 1u;
     let last_key = params.kv_len - 1u;
 
-    // Queries beyond the last repeat it and are not stored.
+    // Queries beyond the last one compute the last one again and are not stored.
     //# for r in ROWS
     let query${r} = (group.x * ROWS + ${r}u) * 8u + lane;
     let q_row${r} = q_at + min(query${r}, last_query) * (params.q_seq / 4u);

@@ -1,9 +1,9 @@
 // y = (x − mean)/√(var + eps)·weight + bias within each group of len consecutive values; with RMS mean and bias are 0.
 //
 // Shapes:   x [groups, len], weight [len], bias [len], y [groups, len]; E, any len.
-// Bindings: 0 params; 1 x; 2 weight; 3 bias (a stand-in with RMS, not read); 4 y.
+// Bindings: 0 params; 1 x; 2 weight; 3 bias (with RMS a placeholder that is not read); 4 y.
 // Dispatch: one workgroup of 64 a group, counted along x, then y.
-// Numerics: f32 whatever E is; mean first, then the variance about it (no cancellation); 64 running sums, then a tree.
+// Numerics: f32 for every E; the mean first, then the variance around it (no cancellation); 64 running sums, added up in a tree.
 // CPU twin: src/ops/layer_norm.rs.
 
 struct Params {
@@ -27,7 +27,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let which = linear_group(group, groups);
-    if which >= params.groups { // the same for the whole workgroup
+    if which >= params.groups { // true for all invocations of the workgroup or for none
         return;
     }
     let first = which * params.len;

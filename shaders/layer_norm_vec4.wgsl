@@ -2,11 +2,11 @@
 // with RMS mean and bias are 0.
 //
 // Shapes:   x [groups, len], weight [len], bias [len], y [groups, len]; E; len a multiple of 4, at most 4·SIZE·VEC4S.
-// Bindings: 0 params; 1 x; 2 weight; 3 bias (a stand-in with RMS, not read); 4 y.
+// Bindings: 0 params; 1 x; 2 weight; 3 bias (with RMS a placeholder that is not read); 4 y.
 // Dispatch: one workgroup of SIZE a group, counted along x, then y; SIZE and how it sums: common/total.wgsl (64, through
 //           workgroup memory) or common/total_subgroup.wgsl (8, one subgroup; for software adapters).
 // Constants in front of this text: VEC4S, vec4s that one invocation keeps.
-// Numerics: f32 whatever E is; mean first, then the variance about it (no cancellation); SIZE running sums, then theirs.
+// Numerics: f32 for every E; the mean first, then the variance around it (no cancellation); SIZE running sums, then their sum.
 // CPU twin: src/ops/layer_norm.rs.
 
 struct Params {
@@ -30,12 +30,12 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let which = linear_group(group, groups);
-    if which >= params.groups { // the same for the whole workgroup
+    if which >= params.groups { // true for all invocations of the workgroup or for none
         return;
     }
     let len4 = params.len / 4u;
     let first = which * len4;
-    // Invocations beyond the end repeat the last vec4 with a weight of 0.
+    // Invocations beyond the end read the last vec4 again, with a weight of 0.
     var sum4 = vec4(0.0);
     //# for i in VEC4S
     let at${i} = min(lane + ${i}u * SIZE, len4 - 1u);

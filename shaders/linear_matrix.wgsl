@@ -9,9 +9,9 @@
 // Numerics: products of f16 summed in f32 on the matrix cores; bias, activation, gamma and residual in f32.
 // CPU twin: src/ops/linear.rs.
 //
-// Where subgroups vary in width there is one subgroup a workgroup, as wide as the widest: narrower ones would all do the
-// same work. Matrices have no element access, so sums pass through workgroup memory on their way to the epilogue. Rows of
-// the tiles are 8 values apart from a power of two, against bank conflicts.
+// If the width of subgroups varies, a workgroup is one subgroup of the widest width. Narrower subgroups would then all do the
+// same work. Elements of a matrix can't be accessed directly, so sums go through workgroup memory before bias and activation. Rows of
+// the tiles have a length of a power of two plus 8 values, to avoid bank conflicts.
 
 const TILE_ROWS: u32 = SUBS_Y * MATS_Y * SIZE;
 const TILE_COLS: u32 = SUBS_X * MATS_X * SIZE;

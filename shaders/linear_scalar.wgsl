@@ -2,7 +2,7 @@
 //
 // Shapes:   x [m, k], W [k, n] (transposed at upload), y [m, n] inside rows of ld; all sizes any.
 // Bindings: 0 params; 1 x; 2 weight; 3 bias [n]; 4 gamma [n]; 5 residual [·, ld]; 6 y [·, ld]; all E. Absent
-//           optional operands are bound to a stand-in and not read.
+//           optional operands have a placeholder buffer, which is not read.
 // Dispatch: 64 invocations make 16 rows × 16 columns, four rows each; x: tiles of columns, y: tiles of rows.
 // Numerics: f32 sums in order of k by fused multiply-add, whatever E is. 2 KiB of workgroup memory.
 // CPU twin: src/ops/linear.rs.

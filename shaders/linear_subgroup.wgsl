@@ -1,4 +1,4 @@
-// y = residual + gamma ⊙ act(x·W + bias), in registers, rows handed round by subgroup broadcasts: for software adapters.
+// y = residual + gamma ⊙ act(x·W + bias), in registers, with rows shared by subgroup broadcasts: for software adapters.
 //
 // Shapes:   x [m, k], W [k, n] (transposed at upload), y [m, n] inside rows of ld; k, n, ld, y_col multiples of 4, m any.
 // Bindings: common/linear_vec4.wgsl.
@@ -8,8 +8,8 @@
 // Numerics: f32 sums in order of k by fused multiply-add, whatever E is. No workgroup memory.
 // CPU twin: src/ops/linear.rs.
 //
-// A software adapter pays per memory instruction and per lane. So each invocation loads one vec4 of one row in eight, and
-// the rows are handed round by broadcast; the lane of a broadcast must be constant, hence the written-out text.
+// On a software adapter, each memory instruction costs time for each lane. So each invocation loads one vec4 of one row in eight, and
+// broadcasts share the rows. The lane of a broadcast must be a constant, so the loops are unrolled in the text.
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

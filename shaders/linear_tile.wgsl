@@ -9,8 +9,8 @@
 // Numerics: f32 sums in order of k by fused multiply-add, whatever E is. Workgroup memory: 16·K4·(rows + columns) bytes.
 // CPU twin: src/ops/linear.rs.
 //
-// The next step's values travel to registers while this step is computed. Rows and columns beyond the edge repeat the
-// last one and are not stored; k beyond the edge counts as 0 in x.
+// The values of the next step are loaded into registers while this step is computed. Rows and columns beyond the edge compute the
+// last one again and are not stored. Values of x beyond the last k are 0.
 
 const TILE_ROWS: u32 = LANES_Y * ROWS;
 const TILE_COLS4: u32 = LANES_X * COLS4;

@@ -1,4 +1,4 @@
-// y = x: as many bytes as the device can move.
+// y = x: copies memory, to measure how many bytes per second the device can move.
 //
 // Shapes:   x, y f32 [4·len].
 // Bindings: 0 params; 1 x; 2 y.

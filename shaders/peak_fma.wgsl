@@ -1,9 +1,9 @@
-// As many multiply-adds as the device can do: 16 chains of vec4s per invocation, nothing read, one value written.
+// Measures how many multiply-adds per second the device can do: 16 chains of vec4s per invocation, no reads, one value written.
 //
 // Shapes:   y f32 [len].
 // Bindings: 0 params; 1 y.
 // Dispatch: 64 invocations a workgroup, one value each.
-// Numerics: 128·rounds multiply-adds of two FLOP each per invocation (and 16 chains of them, so that none waits long).
+// Numerics: 128·rounds multiply-adds of two FLOP each per invocation, in 16 independent chains, so that none waits for another.
 // CPU twin: none; it measures the device.
 
 struct Params {

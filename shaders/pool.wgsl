@@ -3,7 +3,7 @@
 // Shapes:   x [batch, tokens, width]; y [batch, ld], columns col to col + width; E.
 // Bindings: 0 params; 1 x; 2 y.
 // Dispatch: 64 invocations, one output value each, counted along x, then y.
-// Numerics: f32, 4 running sums so that thousands of tokens round no worse than hundreds.
+// Numerics: f32, with 4 running sums to keep rounding errors small for thousands of tokens.
 // CPU twin: src/ops/pool.rs.
 
 struct Params {
@@ -41,7 +41,7 @@ fn main(
         let value = f32(x[start + t * params.width]);
         // Not `sums[t % 4u] += value`: Microsoft's FXC refuses a vector component chosen by a value that is written to.
         sums += select(vec4(0.0), vec4(value), vec4(t % 4u) == vec4(0u, 1u, 2u, 3u));
-        // A NaN that `max` drops is still in the sums, and none of a mean that is NaN is NaN too.
+        // `max` may ignore a NaN, but the sum keeps it, and NaN times a factor of 0 is NaN too.
         largest = max(largest, value);
     }
     let mean = ((sums.x + sums.y) + (sums.z + sums.w)) / f32(params.count);

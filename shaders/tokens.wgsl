@@ -2,7 +2,7 @@
 //
 // Shapes:   patches [batch, N, width]; prefix_tokens [prefix, width]; pos [pos_prefix + N, width];
 //           y [batch, prefix + N, width]; E. Prefix tokens from pos_prefix on have no row in pos.
-// Bindings: 0 params; 1 patches; 2 prefix_tokens; 3 pos; 4 y. Absent optional operands are bound to a stand-in and not read.
+// Bindings: 0 params; 1 patches; 2 prefix_tokens; 3 pos; 4 y. An optional operand that is absent has a placeholder buffer, which is not read.
 // Dispatch: 64 invocations, one output value each, counted along x, then y.
 // Numerics: one f32 addition, whatever E is.
 // CPU twin: src/ops/tokens.rs.

@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Device {
-    /// The best real GPU; the processor where there is none.
+    /// The best real GPU, or the processor if there is none.
     #[default]
     Auto,
-    /// A real GPU or an error.
+    /// The best real GPU; an error if there is none.
     Gpu,
     /// The processor.
     Cpu,
@@ -44,14 +44,14 @@ impl std::str::FromStr for Device {
 /// Which family of kernels to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Kernels {
-    /// Chosen from the adapter's capabilities.
+    /// Chosen by what the adapter can do, and on real GPUs by measurement.
     #[default]
     Auto,
-    /// Tiles within WebGPU's default limits: right on every adapter.
+    /// Kernels that stay within WebGPU's default limits and run on every adapter.
     Portable,
-    /// Registers and broadcasts within subgroups that are always 8 wide: for software adapters.
+    /// Kernels for software adapters whose subgroups are always 8 wide. They use registers and subgroup broadcasts.
     Software,
-    /// Cooperative matrices, in f16.
+    /// Kernels on cooperative matrices (matrix cores), in f16 only.
     Matrix,
 }
 
@@ -84,14 +84,14 @@ impl std::str::FromStr for Kernels {
     }
 }
 
-/// A shape of cooperative matrices: `inputs` of m×k and k×n, `sums` of m×n.
+/// A size and type of cooperative matrices that an adapter supports: factors of m×k and k×n, sums of m×n.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MatrixShape {
     /// Rows.
     pub m: u32,
     /// Columns.
     pub n: u32,
-    /// Inner length.
+    /// Length of the sums: columns of the first factor, rows of the second.
     pub k: u32,
     /// Type of the factors, such as `f16`.
     pub inputs: String,
@@ -136,7 +136,7 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Whether it computes on the processor.
+    /// Whether the adapter is software that computes on the processor, such as lavapipe.
     #[must_use]
     pub fn is_software(&self) -> bool {
         self.kind == "software"
@@ -145,7 +145,7 @@ impl Adapter {
 
 #[cfg(test)]
 impl Adapter {
-    /// An adapter that has nothing, for tests.
+    /// An adapter without any feature, for tests.
     pub(crate) fn named(name: &str) -> Adapter {
         Adapter {
             name: name.into(),

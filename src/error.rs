@@ -51,7 +51,7 @@ pub enum Error {
         /// The JSON reader's own error, where there is one.
         source: Option<Source>,
     },
-    /// The model names a tensor the checkpoint lacks.
+    /// The model needs a tensor that the checkpoint does not have.
     #[error("{file}: tensor `{tensor}` is missing ({family} layout, shape {expected:?} expected)")]
     MissingTensor {
         /// The tensor as its family names it.
@@ -84,12 +84,12 @@ pub enum Error {
         key: String,
         /// Its value.
         value: String,
-        /// The tensor that disagrees, or that the value demands and the file lacks.
+        /// The tensor that contradicts the value, or that the value requires and the file does not have.
         tensor: String,
         /// The tensor's shape in the file; `None` where it is missing.
         shape: Option<Vec<usize>>,
     },
-    /// The checkpoint holds tensors that neither the model uses nor its family ignores.
+    /// The checkpoint has tensors that the model does not use and that are not known to be ignorable.
     #[error("{file}: {} unused tensor(s), so this is not the model it seems to be: {}", tensors.len(), tensors.join(", "))]
     UnusedTensors {
         /// Their names, sorted.
@@ -134,7 +134,7 @@ pub enum Error {
     NoDevice {
         /// What was asked for.
         request: String,
-        /// Why nothing (or too much) was found.
+        /// Why no adapter, or more than one, was found.
         reason: String,
     },
     /// The device does not compute in the precision that was asked for.
@@ -183,8 +183,8 @@ pub enum Error {
         /// What was being allocated.
         what: String,
     },
-    /// A tensor is larger than the device can bind, and can't be split further.
-    #[error("tensor `{tensor}` needs {bytes} bytes, the device binds at most {limit}")]
+    /// A tensor is larger than the largest buffer that a shader of this device can read or write, and can't be split further.
+    #[error("tensor `{tensor}` needs {bytes} bytes, but a buffer on this device can have at most {limit}")]
     Limit {
         /// The tensor's name in the graph.
         tensor: String,
@@ -193,7 +193,7 @@ pub enum Error {
         /// The largest binding.
         limit: u64,
     },
-    /// A result of one image holds an infinity or a NaN, so it is no result; the other images of the batch are not at fault.
+    /// The result for one image contains an infinity or a NaN. The other images of the batch are not affected.
     #[error("{}: {}", image.clone().unwrap_or_else(|| format!("row {row} of the batch")), not_finite(output, weight.as_deref(), precision))]
     NotFinite {
         /// The output.
@@ -202,7 +202,7 @@ pub enum Error {
         row: usize,
         /// The image's name, where it has one.
         image: Option<String>,
-        /// A weight that the output depends on and that is not finite, if that is the reason.
+        /// If a weight with a NaN or an infinity is the reason, its name.
         weight: Option<String>,
         /// The precision of the run.
         precision: &'static str,
@@ -240,14 +240,14 @@ fn not_finite(output: &str, weight: Option<&str>, precision: &str) -> String {
             format!("weight `{weight}` holds a NaN, an infinity, or a value beyond the range of f16")
         }
         (Some(weight), _) => format!("weight `{weight}` holds a NaN or an infinity"),
-        (None, "f16") => "its values pass the range of f16; f32 has a larger one".to_owned(),
+        (None, "f16") => "its values pass the range of f16; f32 has a larger range".to_owned(),
         (None, _) => "the input, or what is computed from it, holds a NaN or an infinity".to_owned(),
     };
     format!("`{output}` is not finite in {precision}: {reason}")
 }
 
 impl Error {
-    /// Whether one input image has no result, so that other inputs may still succeed.
+    /// Whether the error concerns one image only, so that other images may still succeed.
     #[must_use]
     pub fn is_input(&self) -> bool {
         matches!(self, Error::Image { .. } | Error::NotFinite { .. })

@@ -1,4 +1,4 @@
-//! From logits to named predictions.
+//! Turns logits into predictions: class names with scores.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 /// ImageNet-1k's class names: WordNet lemmas in the order every framework uses.
 const IMAGENET: &str = include_str!("../assets/imagenet1k.txt");
 
-/// What a model's own library makes of logits to get the scores that it shows.
+/// How a model's own library turns logits into the scores that it shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -39,7 +39,7 @@ impl Scores {
     }
 }
 
-/// Names of a model's classes, and what their scores are.
+/// The names of a model's classes, and how scores are computed from logits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Labels {
     names: Arc<[Option<String>]>,
@@ -49,9 +49,9 @@ pub struct Labels {
 /// One class with its score.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Prediction {
-    /// Class index.
+    /// Index of the class, from 0.
     pub index: usize,
-    /// Its name, where the model has names.
+    /// Name of the class, if the model has names.
     pub label: Option<String>,
     /// What the model's own library would show, as [`Labels::scores`] says: a probability between 0 and 1 (softmax, or sigmoid
     /// for a model of several labels or of one class), or the raw value of a regression.
@@ -63,19 +63,19 @@ impl Labels {
         Labels { names: names.into(), scores: Scores::default() }
     }
 
-    /// The same names with other scores.
+    /// These names, with scores computed in another way.
     #[must_use]
     pub fn scored(self, scores: Scores) -> Labels {
         Labels { scores, ..self }
     }
 
-    /// What [`Labels::top_k`] makes of logits.
+    /// How [`Labels::top_k`] computes scores from logits.
     #[must_use]
     pub fn scores(&self) -> Scores {
         self.scores
     }
 
-    /// No names; those of ImageNet-1k where a model has exactly 1,000 classes.
+    /// Labels for a model that has no names in its files: none, or ImageNet-1k's if there are exactly 1,000 classes.
     #[must_use]
     pub fn none(classes: usize) -> Labels {
         if classes == 1000 {
@@ -89,14 +89,14 @@ impl Labels {
     /// timm's has `label_descriptions`, they are shown in place of the names that they describe, as timm shows them.
     ///
     /// # Errors
-    /// A sentence about the entry that can't be used.
+    /// A message about the entry that can't be used.
     pub fn from_config(config: Option<&Value>, classes: usize) -> Result<Labels, String> {
         let root = |name: &str| config.and_then(|config| config.get(name)).filter(|value| !value.is_null());
         let inner = |name: &str| root("pretrained_cfg").and_then(|cfg| cfg.get(name)).filter(|value| !value.is_null());
         let in_root = ["id2label", "label_names", "labels"].iter().find_map(|name| root(name).map(|v| (*name, v)));
         let found = in_root.or_else(|| {
             let names = ["label_names", "labels"].iter().find_map(|name| inner(name).map(|v| (*name, v)))?;
-            // What the weights were trained with first: timm keeps it where a model got another head.
+            // timm keeps the names of the original training here even when the model was given another head.
             names.1.as_array().is_none_or(|list| list.len() == classes).then_some(names)
         });
         let Some((name, value)) = found else { return Ok(Labels::none(classes)) };
@@ -157,7 +157,7 @@ impl Labels {
     }
 }
 
-/// Probabilities, computed in f64 from the largest logit down.
+/// The softmax of the logits. The largest logit is subtracted first, and sums are f64.
 #[must_use]
 pub fn softmax(logits: &[f32]) -> Vec<f32> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);

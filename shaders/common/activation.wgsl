@@ -1,4 +1,4 @@
-// Activation functions by number. CPU twin: src/ops/activation.rs, whose numbering and constants these are.
+// Activation functions by number. The numbers and formulas are those of src/ops/activation.rs.
 
 override ACTIVATION: u32 = 0u;
 
@@ -20,7 +20,7 @@ fn activate4(x: vec4<f32>) -> vec4<f32> {
         case 1u: { return gelu4(x); }
         case 2u: { return x * sigmoid4(1.5957691 * (x + 0.044715 * x * x * x)); }
         case 3u: { return x * sigmoid4(1.702 * x); }
-        // Not `max`, which may make a NaN 0.
+        // Not `max`, which may turn a NaN into 0.
         case 4u: { return select(x, vec4(0.0), x <= vec4(0.0)); }
         // Beyond ±10 tanh is ±1 in f32; the bound keeps drivers that compute it through exp from overflowing.
         case 5u: { return select(tanh(clamp(x, vec4(-10.0), vec4(10.0))), x, x != x); }

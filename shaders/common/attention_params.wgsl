@@ -1,4 +1,4 @@
-// Parameters of every attention kernel: strides in elements. Rust twin: AttentionParams in src/gpu/kernels.rs.
+// Parameters of every attention kernel, with strides in elements. They must be the same as AttentionParams in src/gpu/kernels/.
 
 struct Params {
     head_dim: u32,
@@ -20,5 +20,5 @@ struct Params {
     o_seq: u32,
 }
 
-// The score of a key that is not there: finite, since infinities are unreliable under fast math.
+// The score of a key beyond the last one. It is finite, because infinities are unreliable under fast math.
 const LOWEST: f32 = -3e38;

@@ -1,7 +1,7 @@
-// Bindings and epilogue of the linear kernels whose k, n, y_col and ld are multiples of 4.
+// Bindings of the linear kernels whose k, n, y_col and ld are multiples of 4, and the function that stores their results.
 //
 // Bindings: 0 params; 1 x [·, k]; 2 weight [k, n] (transposed at upload); 3 bias [n]; 4 gamma [n]; 5 residual [·, ld];
-//           6 y [·, ld]; all E. Absent optional operands are bound to a stand-in and not read.
+//           6 y [·, ld]; all E. An optional operand that is absent has a placeholder buffer, which is not read.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<E4>;
@@ -11,7 +11,7 @@
 @group(0) @binding(5) var<storage, read> residual: array<E4>;
 @group(0) @binding(6) var<storage, read_write> y: array<E4>;
 
-// Stores four columns, col4·4 and on, of one row: residual + gamma·act(sum + bias).
+// Stores four columns of one row, beginning at column col4·4: residual + gamma·act(sum + bias).
 fn store(row: u32, col4: u32, sum: vec4<f32>) {
     var value = sum;
     if HAS_BIAS {

@@ -3,7 +3,7 @@
 const SIZE: u32 = 64u;
 var<workgroup> sums: array<f32, SIZE>;
 
-// The sum of every invocation's value, in all of them; in the same order every time.
+// Returns the sum of the values of all invocations to each of them. The order of additions is always the same.
 fn total(value: f32, lane: u32) -> f32 {
     workgroupBarrier();
     sums[lane] = value;

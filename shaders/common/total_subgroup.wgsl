@@ -2,7 +2,7 @@
 
 const SIZE: u32 = 8u;
 
-// The sum of every invocation's value, in all of them.
+// Returns the sum of the values of all invocations to each of them.
 fn total(value: f32, lane: u32) -> f32 {
     return subgroupAdd(value);
 }

@@ -1,4 +1,4 @@
-// Where an unfolded value comes from. Rust twin: UnfoldParams in src/gpu/kernels.rs.
+// Parameters of the unfold kernels, and the pixel that an output value comes from. The same as UnfoldParams in src/gpu/kernels/.
 
 struct Params {
     len: u32,     // output values
@@ -18,7 +18,7 @@ struct Pixel {
     x: u32,
 }
 
-// Output index (b, patch, c, py, px) to the pixel it shows.
+// The pixel for the output index (b, patch, c, py, px).
 fn pixel_of(at: u32) -> Pixel {
     let px = at % params.pw;
     let py = at / params.pw % params.ph;

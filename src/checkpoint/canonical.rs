@@ -1,4 +1,4 @@
-//! What `convert` writes: canonical weights under timm's names, the whole configuration as data.
+//! The format that `convert` writes and reads: canonical weights under timm's names, and the whole configuration in `config.json`.
 
 use serde_json::{Map, Value, json};
 
@@ -50,7 +50,7 @@ fn read<T: serde::de::DeserializeOwned>(names: &Names, field: &str) -> Result<T>
     serde_json::from_value(value).map_err(|error| names.config_error(format!("`{field}`: {error}")))
 }
 
-/// The tensors that a canonical weight is stored as, in timm's names and shapes where timm has one.
+/// The tensors that a canonical weight is stored as. They have timm's names and shapes if timm has such a tensor.
 pub fn parts(canonical: &str, shape: &[usize], cfg: &VitConfig) -> Recipe {
     let d = cfg.embed_dim;
     match canonical {

@@ -11,16 +11,16 @@ use super::{Checkpoint, canonical};
 use crate::error::{Error, Result};
 use crate::model::{WeightLoader, weight_specs};
 
-/// What weights are written as.
+/// The number type in which weights are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storage {
-    /// Each in the narrowest type of the source's that loses nothing.
+    /// For each tensor the smallest type of the source file that loses nothing.
     AsSource,
     /// 32-bit floats.
     F32,
     /// 16-bit floats (IEEE half).
     F16,
-    /// 16-bit floats with an f32's range.
+    /// bfloat16: 16-bit floats with the range of f32.
     Bf16,
 }
 
@@ -38,7 +38,7 @@ impl std::str::FromStr for Storage {
     }
 }
 
-/// Rows of a canonical weight under the name and shape they are stored by; read when they are written.
+/// A tensor to be written: some rows of a canonical weight. Its values are read only when it is written.
 struct Stored<'a> {
     loader: &'a dyn WeightLoader,
     /// Canonical weight, and its first row that is stored here.
@@ -46,7 +46,7 @@ struct Stored<'a> {
     first_row: usize,
     shape: Vec<usize>,
     dtype: Dtype,
-    /// What reading failed with: [`View`] can't say.
+    /// The error of reading the values, because [`View`] can't return one.
     failed: &'a Mutex<Option<Error>>,
 }
 
@@ -90,8 +90,8 @@ impl View for &Stored<'_> {
 }
 
 impl Checkpoint {
-    /// Writes `model.safetensors` and `config.json` into `folder` (made if it is not there): canonical weights in timm's names,
-    /// a tensor at a time, and everything else as data. Opening the folder gives this model again.
+    /// Writes `model.safetensors` and `config.json` into `folder`, which is created if necessary: the weights under timm's names,
+    /// one tensor at a time, and the complete configuration. Opening the folder gives the same model.
     ///
     /// # Errors
     /// [`Error::Usage`] if the folder has a model already, or if a value does not fit the storage type; [`Error::Io`] and errors of reading.
@@ -118,13 +118,13 @@ impl Checkpoint {
             }
         }
         let metadata = [("format".to_owned(), "pt".to_owned())].into();
-        // Under another name until it is whole.
+        // The file has another name until it is complete.
         let part = folder.join("model.safetensors.part");
         let views = stored.iter().map(|(name, view)| (name, view));
         let written = safetensors::serialize_to_file(views, Some(metadata), &part);
         let lost = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(error) = lost {
-            // Best effort: the error that matters is the other one.
+            // If removing fails too, the first error is still the one to report.
             let _ = fs::remove_file(&part);
             return Err(error);
         }
@@ -132,7 +132,7 @@ impl Checkpoint {
         let text = serde_json::to_string_pretty(&canonical::config(self))
             .map_err(|error| Error::config_by("config.json", error))?;
         fs::write(&config, text + "\n").map_err(Error::io(&config))?;
-        // The writer makes files that only their owner may read.
+        // The safetensors writer makes files that only their owner can read.
         let permissions = fs::metadata(&config).map_err(Error::io(&config))?.permissions();
         fs::set_permissions(&part, permissions).map_err(Error::io(&part))?;
         fs::rename(&part, &weights).map_err(Error::io(&weights))

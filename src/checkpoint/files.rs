@@ -12,16 +12,16 @@ use crate::error::{Error, Result};
 /// The files of a model on disk.
 pub struct Files {
     pub folder: PathBuf,
-    /// A weights file that was named; `None` where the folder was.
+    /// The weights file, if the user named a file; `None` if they named a folder.
     weights: Option<PathBuf>,
 }
 
 /// What PEFT writes beside an adapter's weights.
 const ADAPTER: &str = "adapter_config.json";
-/// Parts of the names of adapters' tensors.
+/// A tensor whose name contains one of these belongs to an adapter such as LoRA, which is not a whole model.
 const ADAPTED: [&str; 7] =
     [".lora_A.", ".lora_B.", ".lora_down.", ".lora_up.", ".lora_embedding_A", ".lora_magnitude_vector", ".hada_w1_a"];
-/// Endings of weights in formats that are not read.
+/// File endings of weight formats that are not supported.
 const OTHERS: [&str; 10] = ["bin", "pt", "pth", "ckpt", "onnx", "gguf", "h5", "msgpack", "tflite", "pb"];
 
 impl Files {
@@ -33,9 +33,9 @@ impl Files {
         Ok(Files { folder, weights: Some(path.to_path_buf()) })
     }
 
-    /// The weights: the file that was named, with the other shards where it is one of several; else `model.safetensors`, its
-    /// shards, `open_clip_model.safetensors`, or the only `.safetensors` or `.npz` file, or the only complete set of shards,
-    /// that there is.
+    /// The weights: the named file, with the other shards if it is one of several. In a folder: `model.safetensors`, its
+    /// shards, `open_clip_model.safetensors`, the only `.safetensors` or `.npz` file, or the only complete set of shards,
+    /// in the folder.
     pub fn tensors(&self) -> Result<Tensors> {
         let tensors = match &self.weights {
             Some(file) => self.named(file)?,
@@ -134,7 +134,7 @@ impl Files {
         Tensors::open_all(self.folder.join(one.file(1)).display().to_string(), &files)
     }
 
-    /// What to do with an adapter, where `sign` shows that the weights are one.
+    /// The message for weights that are an adapter; `sign` says how that was recognised.
     fn adapter(&self, sign: &str) -> Result<String> {
         Ok(adapter(&self.json(ADAPTER)?.map(|(_, json)| json).unwrap_or_default(), sign))
     }
@@ -148,7 +148,7 @@ impl Files {
         Ok(Some((file.clone(), json::object(&file, json)?)))
     }
 
-    /// `config.json`, or open_clip's where that is beside it for the weights or alone; open_clip's fields come first.
+    /// The configuration: `config.json`, or `open_clip_config.json` if there is only that one or the weights are open_clip's. With both, open_clip's fields win.
     pub fn config(&self, weights: &str) -> Result<Option<Value>> {
         let config = self.json("config.json")?.map(|(_, json)| json);
         let own = config.is_none() || weights.ends_with("open_clip_model.safetensors");
@@ -164,7 +164,7 @@ impl Files {
         })
     }
 
-    /// `processor_config.json` where it holds an image processor, else `preprocessor_config.json`.
+    /// The image processor's settings: `processor_config.json` if it has an image processor, otherwise `preprocessor_config.json`.
     pub fn preprocessor(&self) -> Result<Option<(String, Value)>> {
         let processor = self.json("processor_config.json")?.filter(|(_, json)| json.get("image_processor").is_some());
         match processor {
@@ -174,14 +174,14 @@ impl Files {
     }
 }
 
-/// A sign that tensors are those of an adapter, which is not a whole model.
+/// If the tensors belong to an adapter, which is not a whole model: how that was recognised.
 pub fn adapted(tensors: &Tensors) -> Option<String> {
     let is_adapted = |name: &&str| ADAPTED.iter().any(|part| name.contains(part));
     let name = tensors.shapes().map(|(name, _)| name).find(is_adapted)?;
     Some(format!("tensor `{name}` is part of one"))
 }
 
-/// What to do with an adapter, from its `adapter_config.json` (null where there is none).
+/// The message for weights that are an adapter, with advice from its `adapter_config.json` (null if there is none).
 pub fn adapter(config: &Value, sign: &str) -> String {
     let text = |key: &str| config.get(key).and_then(Value::as_str);
     let kind = text("peft_type").unwrap_or("LoRA");
@@ -192,12 +192,12 @@ pub fn adapter(config: &Value, sign: &str) -> String {
     )
 }
 
-/// One of the files that a model is split into without an index: `stem-00002-of-00003.safetensors`.
+/// The name of one shard of a model that has no index, such as `stem-00002-of-00003.safetensors`.
 #[derive(Debug, PartialEq, Eq)]
 struct Shard {
     stem: String,
     number: usize,
-    /// How many files there are, as it is written.
+    /// The number of files as it is written in the name, such as `00003`.
     of: String,
     count: usize,
 }

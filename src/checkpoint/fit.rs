@@ -1,4 +1,4 @@
-//! Every canonical weight finds its parts, every tensor of the file its use.
+//! Finds the tensors that every canonical weight is made of, and makes sure that no tensor of the file is left over.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,12 +11,12 @@ use crate::model::{VitConfig, weight_specs};
 /// A canonical weight's shape and its parts in the file.
 pub type Recipes = HashMap<String, (Vec<usize>, Recipe)>;
 
-/// Finds every part of every canonical weight, and accounts for every tensor of the file.
+/// Finds the tensors of every canonical weight. A missing tensor, a wrong shape and a tensor that is not used are errors.
 pub fn fit(family: &Family, cfg: &VitConfig, names: &Names) -> Result<(Recipes, Vec<String>)> {
     let mut used = BTreeSet::new();
     let mut recipes = HashMap::new();
-    // One wrong tensor can make others look wrong, whose sizes were read off it. The likeliest culprit is told: one with
-    // too many or too few axes, then one that is not there.
+    // Sizes are read from tensors, so one wrong tensor can make others look wrong. The error names the most likely cause: a tensor with
+    // the wrong number of axes first, then one that is missing.
     let mut worst: Option<(u8, Error)> = None;
     for spec in weight_specs(cfg)? {
         let mut parts = (family.recipe)(&spec.name, &spec.shape, cfg, names);
@@ -43,7 +43,7 @@ pub fn fit(family: &Family, cfg: &VitConfig, names: &Names) -> Result<(Recipes, 
     }
     let (ignored, unused): (Vec<_>, Vec<_>) = names
         .iter()
-        // lucidrains' ViTs that average keep a class token of no rows.
+        // vit-pytorch's models that pool the mean have an empty class token (no rows).
         .filter(|name| !used.contains(*name) && names.shape(name).is_none_or(|shape| !shape.contains(&0)))
         .map(str::to_owned)
         .partition(|name| (family.ignorable)(name, cfg));

@@ -1,4 +1,4 @@
-//! Files that are given as a model and are something else, told by their first bytes.
+//! Recognises files that are not models, such as Git LFS pointers and HTML pages, by their first bytes.
 
 /// How many bytes [`format`] looks at.
 pub const LOOKED_AT: usize = 1024;
@@ -7,7 +7,7 @@ pub const JSON: &str = "a JSON file";
 /// What it calls NumPy archives.
 pub const NPZ: &str = "a NumPy archive (.npz)";
 
-/// What a file is, by its first bytes, where that is known and not safetensors.
+/// The kind of a file by its first bytes; `None` if it is not known or could be safetensors.
 pub fn format(start: &[u8]) -> Option<&'static str> {
     let start = &start[..start.len().min(LOOKED_AT)];
     let begins = |magic: &[u8]| start.starts_with(magic);
@@ -37,7 +37,7 @@ pub fn format(start: &[u8]) -> Option<&'static str> {
     if begins(b"PK\x03\x04") || begins(b"PK\x05\x06") {
         return Some(zip(start));
     }
-    // Protocol 2 and later; torch.save's older form is several of them.
+    // Pickles of protocol 2 and later. Old files of torch.save are several pickles in a row.
     if matches!(start, [0x80, 2..=5, ..]) {
         return Some(PICKLE);
     }
@@ -88,14 +88,14 @@ fn text(start: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// What to do about a file of such a format that was given as the weights, as the rest of the sentence.
+/// Advice for a file of this format that was given as weights. It is the second half of the error message.
 pub fn advice(format: &str) -> &'static str {
     match format {
         "a Git LFS pointer" => "not the weights: run git lfs pull",
         "an HTML page" | "an XML page" => "not the weights: download the file itself",
         JSON => "not the weights: name the folder, or the .safetensors file in it",
         PICKLE => {
-            "which is never read, for it can run code: save the weights as safetensors (safetensors.torch.save_file)"
+            "which is never read, because it can run code: save the weights as safetensors (safetensors.torch.save_file)"
         }
         _ => "and weights are read as safetensors or .npz",
     }

@@ -12,7 +12,7 @@ use super::tensors::ReadSeek;
 /// The largest header the format allows.
 pub const LONGEST: u64 = 100_000_000;
 
-/// The tensors in a header, in the order of the file. Not the crate's own type, which takes 16 times the text in memory.
+/// The tensors in a header, in the order of the file. The safetensors crate's own type would need 16 times as much memory as the text.
 #[derive(Default)]
 struct Header {
     metadata: Option<HashMap<String, String>>,
@@ -54,7 +54,9 @@ pub fn read(reader: &mut dyn ReadSeek) -> std::result::Result<(Vec<(String, Tens
     reader.read_exact(&mut length).map_err(|_| format!("{file_len} bytes are too few for a header"))?;
     let length = u64::from_le_bytes(length);
     if length > LONGEST || length + 8 > file_len {
-        return Err(format!("its header is said to be {length} bytes long, the file has {file_len}"));
+        return Err(format!(
+            "its first bytes say that the header has {length} bytes, but the file has only {file_len}"
+        ));
     }
     let mut bytes = vec![0u8; length as usize];
     reader.read_exact(&mut bytes).map_err(text)?;
@@ -67,7 +69,7 @@ pub fn read(reader: &mut dyn ReadSeek) -> std::result::Result<(Vec<(String, Tens
     let wanted = data_start.checked_add(metadata.data_len() as u64);
     if wanted != Some(file_len) {
         let wanted = metadata.data_len() as u128 + u128::from(data_start);
-        return Err(format!("its header describes {wanted} bytes, the file has {file_len}"));
+        return Err(format!("its header describes a file of {wanted} bytes, but the file has {file_len}"));
     }
     Ok((header.tensors, data_start))
 }

@@ -83,7 +83,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let dense = format!("{}/{}/Dense_0/kernel", layout.block(0), layout.mlp);
     cfg.mlp_hidden = own.expect(&dense, 2 + stacked, FAMILY.name)?[1 + stacked];
     cfg.class_token = own.has("cls");
-    // timm and Hugging Face run these weights with the exact GELU, which is what their published accuracies are of.
+    // timm and Hugging Face run these weights with the exact GELU, and their published accuracies were measured with it.
     cfg.act = names.act_field("act")?.unwrap_or(cfg.act);
     cfg.norm_eps = names.number_field("eps")?.map_or(cfg.norm_eps, |eps| eps as f32);
     cfg.pre_logits = own.shape("pre_logits/kernel").and_then(|shape| shape.get(1).copied());
@@ -107,7 +107,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
         .into_iter()
         .find_map(|covered| Some((covered, grid(table.checked_sub(covered)?, configured_grid)?)));
     let (covered, (gh, gw)) = found.ok_or_else(|| match cfg.class_token {
-        true => names.error(format!("{table} positions are no square grid of patches")),
+        true => names.error(format!("the {table} positions are not a square grid of patches")),
         false => own.missing("cls", FAMILY.name),
     })?;
     cfg.pos_prefix = covered;
@@ -167,7 +167,7 @@ fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> R
     }
 }
 
-/// A tensor, or its layer `i` of `depth` stacked ones, permuted where `axes` says so.
+/// A tensor, or layer `i` of `depth` layers stacked in one tensor. With `axes`, it is permuted.
 fn layered(name: String, shape: &[usize], layer: Option<(usize, usize)>, axes: Option<&[usize]>) -> Part {
     let part = match layer {
         None => Part::new(name, shape),

@@ -1,4 +1,4 @@
-//! JSON as Python's `json` module writes and reads it: the one reader of every JSON file of a model.
+//! Reads JSON as Python's `json` module writes it. All JSON files of a model are read here.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::foreign;
 use crate::error::{Error, Result};
 
-/// The longest JSON file that is read. A value takes up to 32 times its text in memory.
+/// Size limit for JSON files. In memory, a value can take up to 32 times as much as its text.
 const LONGEST: u64 = 16 << 20;
 
 /// Reads a file.
@@ -22,13 +22,13 @@ pub fn read(path: &Path) -> Result<Value> {
 
 /// The value, if it is an object, as every configuration must be.
 pub fn object(file: &str, json: Value) -> Result<Value> {
-    if json.is_object() { Ok(json) } else { Err(Error::config(file, "it holds no object ({…})")) }
+    if json.is_object() { Ok(json) } else { Err(Error::config(file, "it is not a JSON object ({…})")) }
 }
 
 /// Reads text in UTF-8, with or without a byte order mark.
 ///
 /// `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON does not have, become texts of these names: harmless where
-/// nobody reads them, an error where a number is expected. Of a key that is there twice, the last value counts, as in
+/// they are not read, an error where a number is expected. If a key occurs twice, the last value counts, as in
 /// Python. Values nested more than 127 deep are an error. `file` is what errors call it.
 pub fn parse(file: &str, bytes: &[u8]) -> Result<Value> {
     if bytes.len() as u64 > LONGEST {
@@ -55,7 +55,7 @@ fn quoted(text: &str) -> String {
     let (mut rest, mut in_text) = (text, false);
     while let Some(next) = rest.chars().next() {
         let constant = ["NaN", "Infinity", "-Infinity"].into_iter().find(|name| !in_text && rest.starts_with(name));
-        // Python has no such keys.
+        // Python never writes these constants as keys.
         match constant.filter(|name| !rest[name.len()..].trim_start().starts_with(':')) {
             Some(name) => {
                 out.extend(["\"", name, "\""]);

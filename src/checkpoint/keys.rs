@@ -1,5 +1,5 @@
-//! Keys of a configuration: each is used, known to be harmless, or refused. A key that nobody here reads may be an option that
-//! changes numbers.
+//! The known keys of configurations. A key is either read, or known to change nothing, or refused, because an unknown key may be an
+//! option that changes the result.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::model::VitConfig;
 
 /// What transformers' `PretrainedConfig` writes into every configuration, in any version from 3 to 5, and what the hub, trainers
-/// and pipelines add: no number of a forward pass depends on it.
+/// and pipelines add. None of these keys changes the result of a forward pass.
 pub const TRANSFORMERS: [&str; 89] = [
     "architectures",
     "attention_probs_dropout_prob",
@@ -101,7 +101,7 @@ pub const TRANSFORMERS: [&str; 89] = [
     "datasets",
 ];
 
-/// Keys of a configuration of the user's own (`docs/your-own-vit.md`), which any family without one of its library's may have.
+/// Keys of a `config.json` that the user writes (`docs/your-own-vit.md`). They are allowed for every family whose library writes no configuration.
 pub const OWN: [&str; 26] = [
     "model_type",
     "family",
@@ -159,7 +159,7 @@ const ABOUT: [&str; 24] = [
     "training",
 ];
 
-/// Keys that are read as text wherever they stand. Another value would count as none and leave the choice to a default.
+/// Keys whose value must be a text. Another value is refused, because it would be read as if the key were missing.
 const TEXTS: [&str; 12] = [
     "model_type",
     "family",
@@ -175,11 +175,11 @@ const TEXTS: [&str; 12] = [
     "converted_from",
 ];
 
-/// Keys that say which of transformers' other kinds of model it is: harmless while they are off.
+/// Keys for other kinds of transformers' models. They are allowed if they are `false`.
 const OFF: [&str; 3] = ["is_decoder", "is_encoder_decoder", "add_cross_attention"];
 
 impl Names {
-    /// Refuses the configuration's keys that are in none of the lists, unless they begin with `_` or hold nothing.
+    /// An error if the configuration has a key that is in none of the lists. Keys that begin with `_` and keys with an empty value are allowed.
     pub fn only_known(&self, lists: &[&[&str]]) -> Result<()> {
         match &self.config {
             Some(config) => self.only_known_in("", config, lists),
@@ -187,7 +187,7 @@ impl Names {
         }
     }
 
-    /// Refuses keys of a user's own configuration that its family does not read, and those that differ from what was built.
+    /// Checks a `config.json` that the user wrote: every key must be known to the family, and sizes must be those of the tensors.
     pub fn own_config_agrees(&self, cfg: &VitConfig, more: &[&str]) -> Result<()> {
         self.only_known(&[&OWN, more])?;
         let sizes = [
@@ -200,7 +200,7 @@ impl Names {
         ];
         for (key, built) in sizes {
             if let Some(stated) = self.size_field(key)?.filter(|stated| *stated != built) {
-                return Err(self.config_error(format!("`{key}` is {stated}, the tensors have {built}")));
+                return Err(self.config_error(format!("`{key}` is {stated}, but the tensors have {built}")));
             }
         }
         match self.pair_field("patch_size")? {
@@ -225,7 +225,11 @@ impl Names {
             }
             let texts = |value: &Value| value.as_array().is_some_and(|all| all.iter().all(Value::is_string));
             if key == "architectures" && !(texts(value) || value.is_null()) {
-                return Err(self.config_error(format!("`{}` is {}, no list of texts", full(path, key), shown(value))));
+                return Err(self.config_error(format!(
+                    "`{}` is {}, not a list of texts",
+                    full(path, key),
+                    shown(value)
+                )));
             }
             let among = |list: &[&str]| list.contains(&key.as_str());
             let known = key.starts_with('_') || among(&ABOUT) || lists.iter().any(|list| among(list));
@@ -235,7 +239,7 @@ impl Names {
             }
             let (key, shown) = (full(path, key), shown(value));
             return Err(self.config_error(format!(
-                "`{key}` is {shown}, a key that is not known here: it may change the numbers; remove it if it does not"
+                "`{key}` is {shown}, but this key is not known and may change the result; remove it if it does not"
             )));
         }
         Ok(())
@@ -252,7 +256,7 @@ fn shown(value: &Value) -> String {
     value.to_string().chars().take(60).collect()
 }
 
-/// Whether a value states nothing.
+/// Whether a value is empty: null, or a text, list or object without content.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,

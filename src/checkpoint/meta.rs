@@ -1,7 +1,7 @@
-//! Meta's original DINO, DINOv2 and MAE files: timm's names but for registers, SwiGLU, masks, decoders and linear heads.
+//! Meta's original DINO, DINOv2 and MAE files. They have timm's tensor names except for registers, SwiGLU, masks, decoders and linear heads.
 //!
-//! DINOv2's tensor names tell; DINO's are timm's to the letter, so only `"model_type": "dino"` in a `config.json` makes a
-//! difference, and that only to how its position table is resampled.
+//! DINOv2 is recognised by its tensor names. DINO has exactly timm's names, so it needs `"model_type": "dino"` in a `config.json`, which
+//! changes only how its position table is resampled.
 
 use super::names::Names;
 use super::positions::{Positions, Resample};
@@ -25,7 +25,7 @@ pub static FAMILY: Family = Family {
         Some(Kind::Mae) | None => Positions::on_request(Resample::Bicubic),
     },
     ignorable: |name, _| {
-        // Masked patches and MAE's decoder serve pre-training alone.
+        // Mask tokens and MAE's decoder are used in pre-training only.
         name.ends_with("mask_token") || name.starts_with("decoder_")
     },
     own_keys: Some(&["architecture", "model_args", "pretrained_cfg", "num_features", "global_pool"]),
@@ -89,7 +89,7 @@ fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> R
     parts
 }
 
-/// What the published evaluations do: 256 → 224 bicubic, ImageNet's mean and std; the same margin at other sizes.
+/// The preprocessing of the published evaluations: resize to 256, crop to 224, bicubic, ImageNet's mean and std; the same ratio at other sizes.
 fn transform(names: &Names, cfg: &VitConfig) -> Result<Transform> {
     if let Some(own) = transforms::own(names, cfg) {
         return own;

@@ -1,7 +1,7 @@
-//! From a file on disk to a configuration, canonical weights, preprocessing and labels.
+//! Opens the files of a model: reads its configuration, weights (under timm's names), preprocessing and labels.
 //!
-//! Each family of checkpoints is one file here; adding one is its file, its line in `FAMILIES`, its tests. A loader only
-//! permutes, concatenates and reshapes, so values stay bit for bit; a position table alone may be resampled.
+//! Each family of checkpoints has one file here. To add a family, add its file, its line in `FAMILIES`, and tests. A loader only
+//! permutes, concatenates and reshapes tensors, so their values don't change. Only position tables may be resampled.
 
 mod canonical;
 mod convert;
@@ -50,26 +50,26 @@ use recipe::{Recipe, RecipeLoader};
 pub use convert::Storage;
 pub use tensors::Tensors;
 
-/// One family of checkpoints: how it is told apart and how its tensors become canonical ones.
+/// One family of checkpoints: how it is recognised, and how its tensors become canonical weights.
 struct Family {
     name: &'static str,
     /// Whether the tensor names are this family's.
     detect: fn(&Names) -> bool,
-    /// Reads the configuration off names, shapes and `config.json`; the image size is the one the position table is for.
+    /// Finds the configuration from names, shapes and `config.json`. Its image size is the one that the position table was made for.
     configure: fn(&Names) -> Result<VitConfig>,
     /// The parts of a canonical weight of the given shape.
     recipe: fn(&str, &[usize], &VitConfig, &Names) -> Recipe,
     /// How its library resamples position tables.
     positions: fn(&Names) -> Positions,
-    /// Whether an unused tensor is known to be of no account.
+    /// Whether an unused tensor is known not to change any result.
     ignorable: fn(&str, &VitConfig) -> bool,
-    /// For families whose libraries write no configuration: the keys that one of the user's own may have besides [`keys::OWN`].
+    /// For families whose library writes no configuration: keys that a `config.json` written by the user may have besides [`keys::OWN`].
     own_keys: Option<&'static [&'static str]>,
-    /// Preprocessing for the configuration's image size, where no file beside the weights gives it.
+    /// Preprocessing for the configuration's image size, used if no file beside the weights describes it.
     transform: fn(&Names, &VitConfig) -> Result<Transform>,
 }
 
-/// In the order they are tried: whose names are also another's come first.
+/// The families in the order in which they are tried. A family whose names also fit another comes before that one.
 static FAMILIES: [&Family; 14] = [
     &canonical::FAMILY,
     &meta::FAMILY,
@@ -87,34 +87,34 @@ static FAMILIES: [&Family; 14] = [
     &teaching::PER_HEAD,
 ];
 
-/// A model as it was found: everything but a device to run it on.
+/// A model from files: its configuration, weights, preprocessing and labels. [`crate::Session`] runs it on a device.
 #[derive(Clone)]
 pub struct Checkpoint {
-    /// What was opened, as it was named.
+    /// The name under which the model was opened: a path, or `random:…`.
     pub name: String,
-    /// Whose layout it is: `timm`, `huggingface-vit`, `torchvision`, …, or `random`.
+    /// The layout of its files: `timm`, `huggingface-vit`, `torchvision`, …, or `random`.
     pub family: &'static str,
     /// Sizes and options of the model.
     pub config: VitConfig,
     /// How an image becomes the model's input.
     pub transform: Transform,
-    /// Names of the classes, and which scores are shown for them.
+    /// Names of the classes, and how scores are computed.
     pub labels: Labels,
-    /// Tensors of the file that the family ignores.
+    /// Names of the tensors in the file that are not used and change no result.
     pub ignored: Vec<String>,
-    /// Storage types in the file.
+    /// Number types of the tensors in the file, such as `F16`.
     pub dtypes: Vec<String>,
     pub(crate) loader: Arc<dyn WeightLoader>,
     /// How its position table is resampled.
     positions: Positions,
-    /// Whether its library runs tensors of any size.
+    /// Whether the model's library runs inputs of any size.
     follows: bool,
 }
 
 /// The size a model is to run at.
 #[derive(Clone, Copy)]
 enum Size {
-    /// The size that the files say.
+    /// The size that the files give.
     Own,
     /// A size that the user asks for: positions are resampled by the rule for loading.
     Asked((usize, usize)),
@@ -157,9 +157,9 @@ impl Checkpoint {
         Checkpoint::open_sized(model, image_size.map_or(Size::Own, Size::Asked))
     }
 
-    /// As [`Checkpoint::open`], to run tensors of a size (height, width): at that size where the model's library would run
-    /// them, resampling positions on the way (transformers' `interpolate_pos_encoding`, DINOv2, timm's `dynamic_img_size`),
-    /// else at the model's own.
+    /// Like [`Checkpoint::open`], for inputs of a given size (height, width). The model gets that size if its library would run
+    /// such inputs by resampling positions (transformers' `interpolate_pos_encoding`, DINOv2, timm's `dynamic_img_size`);
+    /// otherwise it keeps its own size.
     ///
     /// # Errors
     /// As [`Checkpoint::open_at`].
@@ -185,16 +185,16 @@ impl Checkpoint {
         }
     }
 
-    /// The model that comes with the program: a small ViT that tells CIFAR-10's ten classes apart.
+    /// The model that is built into the crate: a small ViT for CIFAR-10's ten classes.
     ///
     /// # Errors
-    /// None in a program that was built whole.
+    /// None, unless the program was built with damaged files.
     #[cfg(feature = "bundled")]
     pub fn bundled() -> Result<Checkpoint> {
         Checkpoint::bundled_at(None)
     }
 
-    /// The same at another image size.
+    /// The built-in model at another image size (height, width).
     ///
     /// # Errors
     /// [`Error::Config`] for a size that has no patches.
@@ -267,15 +267,18 @@ impl Checkpoint {
         let Some((names, family)) = found else {
             let some: Vec<_> = tensors.shapes().map(|(name, _)| name).take(3).collect();
             let known: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
-            let reason =
-                format!("its tensor names ({}, …) are of no known layout ({})", some.join(", "), known.join(", "));
+            let reason = format!(
+                "its tensor names ({}, …) don't belong to a known layout ({})",
+                some.join(", "),
+                known.join(", ")
+            );
             return Err(Error::model(&tensors.name, reason));
         };
         let names = &names;
         if let Some(reason) = teaching::contradicts(names, family) {
             return Err(names.config_error(reason));
         }
-        // lucidrains' ViTs that average keep a class token of no rows.
+        // vit-pytorch's models that pool the mean have an empty class token (no rows).
         names.no_empty_tensors(|name| family.name == "lucidrains" && name == "cls_token")?;
         let mut cfg = (family.configure)(names)?;
         cfg.validate(&tensors.name)?;
@@ -288,7 +291,7 @@ impl Checkpoint {
         let file = tensors.name.clone();
         let mut loader: Arc<dyn WeightLoader> = Arc::new(RecipeLoader { tensors, recipes });
 
-        // Images have three channels; a model of others is given tensors, and what its files say of images is not looked at.
+        // Images have three channels. A model with another number can only be given tensors, so what its files say about images is not read.
         let colour = cfg.in_chans == 3;
         let given = preprocessor
             .filter(|_| colour)
@@ -325,7 +328,7 @@ impl Checkpoint {
         if let Some(size) = transform.output_size().filter(|size| *size != cfg.img_size) {
             return Err(Error::ImageSize { file, preprocessed: size, model: cfg.img_size });
         }
-        // Names of classes that a model does without are not read.
+        // If the model has no classes, names in the configuration are not read.
         let labels = match cfg.num_classes {
             0 => Labels::none(0),
             classes => {
@@ -346,7 +349,7 @@ impl Checkpoint {
         })
     }
 
-    /// Preprocessing alone, from the files beside the weights where they suffice.
+    /// Only the preprocessing. The weights are not read if the files beside them are enough.
     ///
     /// # Errors
     /// As [`Checkpoint::open_at`], for the files that had to be read.

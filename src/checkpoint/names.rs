@@ -1,4 +1,4 @@
-//! The tensors of a checkpoint as its family names them, with the questions families ask.
+//! The tensor names, shapes and configuration of a checkpoint, with the queries that families need.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ pub struct Names {
     pub file: String,
     /// `config.json`, if there is one.
     pub config: Option<serde_json::Value>,
-    /// Put in front of every name that is asked for.
+    /// Prefix that is added to every name that is looked up.
     base: String,
     shapes: Arc<BTreeMap<String, Vec<usize>>>,
-    /// Name without wrappers to name in the file.
+    /// From the name without common prefix to the name in the file.
     originals: Arc<BTreeMap<String, String>>,
 }
 
 impl Names {
-    /// The names as they are, and then without what all of them begin with (`module.`, `timm_model.`, `teacher.backbone.`),
-    /// a part up to a dot at a time: wrappers that training code and libraries put around a model.
+    /// The names as they are; then, one after another, without a prefix that all of them share (`module.`, `timm_model.`,
+    /// `teacher.backbone.`), removing one part up to a dot at a time. Training code and libraries add such prefixes.
     pub fn candidates(tensors: &Tensors, config: Option<serde_json::Value>) -> impl Iterator<Item = Names> {
         let first = tensors.shapes().map(|(name, _)| name).next().unwrap_or_default();
         let shared = move |end: usize| tensors.shapes().all(|(name, _)| name.starts_with(&first[..end]));
@@ -31,7 +31,7 @@ impl Names {
         std::iter::once(0).chain(ends).map(move |end| Names::without(tensors, &first[..end], config.clone()))
     }
 
-    /// The names without a wrapper that all of them have.
+    /// The names without the prefix `wrapper`, which all of them have.
     fn without(tensors: &Tensors, wrapper: &str, config: Option<serde_json::Value>) -> Names {
         let (mut shapes, mut originals) = (BTreeMap::new(), BTreeMap::new());
         for (original, shape) in tensors.shapes() {
@@ -43,13 +43,13 @@ impl Names {
         Names { file: tensors.name.clone(), config, base: String::new(), shapes, originals }
     }
 
-    /// The same tensors, asked for by what follows `base` in their names.
+    /// The same tensors, but looked up by the part of their names that follows `base`.
     #[must_use]
     pub fn under(&self, base: &str) -> Names {
         Names { base: format!("{}{base}", self.base), ..self.clone() }
     }
 
-    /// The same tensors beside another configuration.
+    /// The same tensors with another configuration.
     #[must_use]
     pub fn configured(&self, config: Option<serde_json::Value>) -> Names {
         Names { config, ..self.clone() }
@@ -83,8 +83,8 @@ impl Names {
         self.shapes.get(name).cloned()
     }
 
-    /// Whether any tensor's name ends so. An option that one block's tensors show is expected of every block, so that the
-    /// error names the block that lacks it.
+    /// Whether the name of any tensor ends like this. If the tensors of one block have an option, all blocks must have it; the
+    /// error then names the block that lacks it.
     pub fn any(&self, ending: &str) -> bool {
         self.shapes
             .range(self.base.clone()..)
@@ -92,7 +92,7 @@ impl Names {
             .any(|(name, _)| name.ends_with(ending))
     }
 
-    /// Size of a tensor's axis, 0 where there is none.
+    /// Size of a tensor's axis; 0 if the tensor or the axis is missing.
     pub fn axis(&self, name: &str, axis: usize) -> usize {
         self.shape(name).and_then(|shape| shape.get(axis)).copied().unwrap_or(0)
     }
@@ -170,7 +170,7 @@ impl Names {
         self.field("architectures").and_then(|all| all.get(0)?.as_str()).unwrap_or_default()
     }
 
-    /// A switch of `config.json`.
+    /// A field of `config.json` that is true or false.
     pub fn bool_field(&self, name: &str) -> Result<Option<bool>> {
         self.field(name)
             .map(|value| value.as_bool().ok_or_else(|| self.config_error(format!("`{name}` is {value}"))))
@@ -193,7 +193,7 @@ impl Names {
         self.field(name).map(named).transpose()
     }
 
-    /// `num_heads` of a `config.json`, else the head count of a width everyone uses.
+    /// `num_heads` from `config.json`; otherwise the usual number of heads for this width.
     pub fn heads(&self, embed_dim: usize) -> Result<usize> {
         match self.size_field("num_heads")? {
             Some(heads) => Ok(heads),
@@ -209,14 +209,14 @@ impl Names {
         Err(self.config_error(format!("{num_heads} heads don't divide a width of {embed_dim}")))
     }
 
-    /// The refusal of weights that don't tell their head count.
+    /// The error for weights whose number of heads can't be found.
     pub fn no_heads(&self, embed_dim: usize) -> Error {
-        let reason = "the head count is not in the weights: a config.json with `num_heads` must give it";
+        let reason = "the number of heads can't be seen in the weights: write `num_heads` into a config.json";
         self.error(format!("{reason} (width {embed_dim})"))
     }
 }
 
-/// A JSON whole number, as large as any size can be: a product of two of them overflows nothing.
+/// A JSON whole number that can be a size. It is limited, so that the product of two sizes can't overflow.
 pub fn size(value: &serde_json::Value) -> Option<usize> {
     value.as_u64().and_then(|value| i32::try_from(value).ok()).and_then(|value| usize::try_from(value).ok())
 }
@@ -239,7 +239,7 @@ pub fn input_size(pretrained_cfg: &serde_json::Value) -> Option<(usize, usize)> 
     }
 }
 
-/// Heads of the widths everyone uses, for files that come without a configuration: D/64.
+/// The usual number of heads for the usual widths (D/64), for files without a configuration.
 pub fn standard_heads(embed_dim: usize) -> Option<usize> {
     [(192, 3), (384, 6), (768, 12), (1024, 16), (1280, 16)].into_iter().find(|(d, _)| *d == embed_dim).map(|(_, h)| h)
 }

@@ -1,4 +1,4 @@
-//! The header of a NumPy array file: a small Python dictionary, read without a parser for all of Python.
+//! The header of a NumPy array file. It is a small Python dictionary, for which this file has a small parser.
 
 use safetensors::Dtype;
 
@@ -11,7 +11,7 @@ const MAX_AXES: usize = 32;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Header {
     pub dtype: Dtype,
-    /// Whether the first axis is the fastest; of no account where there is one axis.
+    /// Whether the values are in Fortran order, where the first axis varies fastest. Makes no difference for one axis.
     pub fortran: bool,
     pub shape: Vec<usize>,
     /// Bytes of the header, after which the values begin.
@@ -24,12 +24,12 @@ impl Header {
     /// Reads the header at the beginning of `bytes`, which may end anywhere after it.
     pub fn read(bytes: &[u8]) -> Result<Header, String> {
         let short = || "its header is cut short".to_owned();
-        let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or("it is no .npy file")?;
+        let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or("it is not a .npy file")?;
         let (start, text_len) = match rest {
             [1, _, a, b, ..] => (10, usize::from(u16::from_le_bytes([*a, *b]))),
             [2 | 3, _, a, b, c, d, ..] => (12, u32::from_le_bytes([*a, *b, *c, *d]) as usize),
             [1..=3, ..] => return Err(short()),
-            _ => return Err("it is of a .npy version that is not known".into()),
+            _ => return Err("its .npy version is not known".into()),
         };
         let len = start + text_len;
         if len as u64 > MAX_HEADER {
@@ -49,7 +49,7 @@ fn known(descr: &str) -> Result<Dtype, String> {
     Ok(match descr {
         "<f4" => Dtype::F32,
         "<f2" => Dtype::F16,
-        // NumPy has no bfloat16: JAX's arrive as two opaque bytes.
+        // NumPy has no bfloat16. JAX writes such values as two bytes without a type.
         "<V2" | "|V2" => Dtype::BF16,
         "<f8" => Dtype::F64,
         "<i8" => Dtype::I64,
@@ -61,7 +61,7 @@ fn known(descr: &str) -> Result<Dtype, String> {
     })
 }
 
-/// What is left of a header.
+/// The part of a header that was not read yet.
 struct Text<'a>(&'a str);
 
 impl<'a> Text<'a> {
@@ -74,7 +74,7 @@ impl<'a> Text<'a> {
             self.take(":")?;
             match key {
                 "descr" if self.0.trim_start().starts_with('[') => {
-                    // A structured type: the rest is of no interest.
+                    // A structured type, which is not supported, so the rest is not read.
                     return Some(("a structure", false, Vec::new()));
                 }
                 "descr" => descr = Some(self.quoted()?),

@@ -27,13 +27,13 @@ impl Source {
     }
 }
 
-/// The most bytes that one deflated byte can become: 258 of them take two bits at least.
+/// The most bytes that one compressed byte can expand to: deflate needs at least two bits for 258 bytes.
 const DEFLATE: u64 = 1032;
 
 type Archive = Arc<Mutex<ZipArchive<Box<dyn ReadSeek>>>>;
 
-/// Opens an archive. No array is read: stored arrays are read from it when they are asked for, those that are deflated or in
-/// Fortran order are unpacked then, one at a time.
+/// Opens an archive. No array is read yet. Stored arrays are read from the archive when they are needed; compressed arrays and those in
+/// Fortran order are unpacked when they are needed, one at a time.
 pub fn open(name: &str, source: &Source) -> Result<Tensors> {
     let path = Path::new(name);
     let fail = |reason: String| Error::model(name, reason);
@@ -59,7 +59,7 @@ pub fn open(name: &str, source: &Source) -> Result<Tensors> {
             let found = size.saturating_sub(header.len as u64);
             return Err(named(format!("{} bytes expected, {found} found", header.values)));
         }
-        // What the archive says of sizes is not believed where its own length contradicts it: memory is taken by them.
+        // A size that can't be true for a file of this length is an error, because memory is allocated by these sizes.
         let packed = entry.compressed_size();
         let whole = entry.data_start().and_then(|start| start.checked_add(packed)).is_some_and(|end| end <= file_len);
         let most = match entry.compression() {
@@ -67,7 +67,9 @@ pub fn open(name: &str, source: &Source) -> Result<Tensors> {
             _ => packed.saturating_mul(DEFLATE),
         };
         if !whole || size > most {
-            return Err(named(format!("it is said to have {size} bytes, more than the file can hold")));
+            return Err(named(format!(
+                "the archive says that it has {size} bytes, which is more than the file can hold"
+            )));
         }
         let info = |first: usize| TensorInfo {
             dtype: header.dtype,
@@ -90,7 +92,7 @@ pub fn open(name: &str, source: &Source) -> Result<Tensors> {
     Ok(tensors)
 }
 
-/// The values of an array that has to be unpacked: kept from the first byte that is asked for to the last one of the array.
+/// An array that has to be unpacked. Its values are kept from the first read until its last byte has been read.
 struct Member {
     archive: Archive,
     index: usize,
@@ -104,7 +106,7 @@ impl Member {
         let mut archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = archive.by_index(self.index)?;
         let mut bytes = Vec::new();
-        // One byte more than is said to be there tells a lie about the size, and reaching the end checks the sum.
+        // Reading one byte more than stated shows whether the stated size is wrong. Reaching the end also checks the checksum.
         entry.take((self.header.len + self.header.values) as u64 + 1).read_to_end(&mut bytes)?;
         if bytes.len() != self.header.len + self.header.values {
             return Err(std::io::Error::other("an array is not as long as the archive says"));
@@ -147,7 +149,7 @@ impl Seek for Member {
     }
 }
 
-/// The elements of an array that lies first axis fastest, last axis fastest.
+/// Reorders an array from Fortran order (first axis fastest) to C order (last axis fastest).
 fn c_order(bytes: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     for at in 0..bytes.len() / size {

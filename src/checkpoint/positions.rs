@@ -1,6 +1,6 @@
-//! Position tables at other resolutions than they were trained at, by each library's own rule.
+//! Resamples position tables to other resolutions, by the rule of each library.
 //!
-//! Every rule is separable: one row of weights per output row and one per output column, applied along the width first.
+//! Every rule is separable: rows and columns are resampled one after the other, the width first, each with its own weights.
 
 use std::sync::Arc;
 
@@ -26,29 +26,29 @@ pub enum Resample {
     Bilinear,
     /// `scipy.ndimage.zoom(order=1)`: linear, corners on corners.
     Zoom,
-    /// Not again: the table was resampled before it was written.
+    /// Must not be resampled: the table was already resampled when the model was converted.
     Never,
-    /// No table in the file: sines and cosines of row and column at any size (SimpleViT).
+    /// There is no table in the file. It is computed for any size from sines and cosines of row and column (SimpleViT).
     SinCos,
 }
 
-/// Where a table is resampled to, and how.
+/// When and how a model's position table is resampled.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Positions {
     pub rule: Resample,
-    /// Whether the library resamples without being asked, so that preprocessing decides the size.
+    /// Whether the library always resamples to the size of its input, so that preprocessing decides the size.
     pub always: bool,
-    /// Whether it takes every table that it resamples for a square one.
+    /// Whether the library treats every table that it resamples as a square one.
     pub square: bool,
-    /// Whether it then leaves the table alone for any image of as many patches, or for square images alone.
+    /// With `square`: whether the library keeps the table for any image with the same number of patches (`true`) or only for square images (`false`).
     pub by_count: bool,
-    /// Whether images are padded to whole patches, so that only sizes of whole patches are the same without.
+    /// Whether the library pads images to whole patches. Padding is not supported, so only sizes that are multiples of the patch size can be run.
     pub whole: bool,
-    /// The rule that it resamples by while it runs, where that is another than while it loads.
+    /// The rule that the library uses while it runs, if it differs from the rule while loading.
     pub running: Option<Resample>,
-    /// Whether the library runs tensors of any size, its positions resampled on the way.
+    /// Whether the library runs inputs of any size by resampling positions.
     pub dynamic: bool,
-    /// The size to run at, where the configuration names another than the table's own.
+    /// The image size that the configuration asks for, if it is not the size of the table.
     #[serde(skip)]
     pub image_size: Option<(usize, usize)>,
 }
@@ -84,7 +84,7 @@ impl Positions {
 }
 
 impl Positions {
-    /// The grid that the table is resampled from for the size at which the model runs, `None` where it is taken as it is.
+    /// The grid of the table, if it must be resampled for the size at which the model runs; `None` if the table is used as it is.
     pub fn resampled_from(
         &self,
         cfg: &VitConfig,
@@ -116,18 +116,18 @@ impl Positions {
         match names::grid(patches, None) {
             Some(square) => Ok(Some(square)),
             None => Err(format!(
-                "its library can't resample the position table for {h}x{w}: {patches} patches are no square"
+                "its library can't resample the position table for {h}x{w}, because it treats the table as square and {patches} is not a square number"
             )),
         }
     }
 }
 
-/// Loads weights, the position table at another grid.
+/// Loads weights like `inner`, but resamples the position table to another grid.
 pub struct ResampledLoader {
     pub inner: Arc<dyn WeightLoader>,
-    /// Rows of the table before the grid's.
+    /// Number of rows for prefix tokens, which come before those of the grid and are copied.
     pub prefix: usize,
-    /// D.
+    /// Width of a token (D).
     pub width: usize,
     pub from: (usize, usize),
     pub to: (usize, usize),
@@ -149,7 +149,7 @@ impl WeightLoader for ResampledLoader {
     }
 }
 
-/// Loads weights, the position table computed: SimpleViT's `posemb_sincos_2d`, a quarter of the channels each for sine and
+/// Loads weights like `inner`, but computes the position table: SimpleViT's `posemb_sincos_2d`, a quarter of the channels each for sine and
 /// cosine of column and row, times 10,000^(−i/(D/4 − 1)).
 pub struct SinCosLoader {
     pub inner: Arc<dyn WeightLoader>,
@@ -202,7 +202,7 @@ fn resample(table: &[f32], width: usize, from: (usize, usize), to: (usize, usize
     out.into_iter().map(|v| v as f32).collect()
 }
 
-/// For each of `to` outputs, the inputs it is made of with their weights.
+/// For each of the `to` outputs: the indices of the inputs that it is computed from, with their weights.
 fn taps(from: usize, to: usize, rule: Resample) -> Vec<Vec<(usize, f64)>> {
     let (n, m) = (from as f64, to as f64);
     let corners = if to > 1 { (n - 1.0) / (m - 1.0) } else { 0.0 };
@@ -237,7 +237,7 @@ fn taps(from: usize, to: usize, rule: Resample) -> Vec<Vec<(usize, f64)>> {
             }
         }
     };
-    // The same size is copied by every rule but the one with an offset.
+    // If the size stays the same, every rule except the one with an offset copies the table.
     if from == to && rule != Resample::BicubicOffset {
         return (0..to).map(|i| vec![(i, 1.0)]).collect();
     }

@@ -1,4 +1,4 @@
-//! `random:ARCH@SEED`: weights from an integer hash, for benchmarks and comparisons without a download.
+//! `random:ARCH@SEED`: makes weights from an integer hash, for benchmarks and comparisons without a download.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! How a canonical weight is made from a file's tensors: concatenated, reshaped, permuted, never computed with.
+//! How a canonical weight is made from the tensors of a file: by concatenating, reshaping and permuting, without changing values.
 
 use std::collections::HashMap;
 
@@ -6,28 +6,28 @@ use super::tensors::Tensors;
 use crate::error::{Error, Result};
 use crate::model::WeightLoader;
 
-/// One tensor of the file, or some of its rows, with the shape it must have and, where its layout differs, how to permute it.
+/// One tensor of the file, or some of its rows: the shape it must have, and how it is permuted if its layout differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     /// Name in the file, without the prefixes that [`super::Names`] strips.
     pub tensor: String,
     /// Shape in the file.
     pub shape: Vec<usize>,
-    /// First value taken.
+    /// Index of the first value that is used.
     first: usize,
-    /// Shape that what is taken is seen as.
+    /// The shape as which the used values are interpreted.
     view: Vec<usize>,
-    /// The order its axes are taken in; `None` for as it lies.
+    /// The new order of the axes; `None` leaves them as they are.
     axes: Option<Vec<usize>>,
 }
 
 impl Part {
-    /// A tensor as it lies.
+    /// A whole tensor in its own layout.
     pub fn new(tensor: impl Into<String>, shape: &[usize]) -> Part {
         Part { tensor: tensor.into(), shape: shape.to_vec(), first: 0, view: shape.to_vec(), axes: None }
     }
 
-    /// Of the tensor, `count` rows along the first axis from `first` on.
+    /// Uses only `count` rows along the first axis, beginning at row `first`.
     #[must_use]
     pub fn rows(mut self, first: usize, count: usize) -> Part {
         self.first = first * self.shape[1..].iter().product::<usize>();
@@ -35,7 +35,7 @@ impl Part {
         self
     }
 
-    /// What is taken, seen as `view` and with its axes in the order `axes`.
+    /// Interprets the used values with the shape `view`, then puts the axes in the order `axes`.
     #[must_use]
     pub fn permuted(mut self, view: &[usize], axes: &[usize]) -> Part {
         (self.view, self.axes) = (view.to_vec(), Some(axes.to_vec()));
@@ -47,7 +47,7 @@ impl Part {
     }
 }
 
-/// Parts one after another, which together are a canonical weight.
+/// The parts that make up a canonical weight, one after another.
 pub type Recipe = Vec<Part>;
 
 /// Loads canonical weights by their recipes.

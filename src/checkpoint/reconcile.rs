@@ -1,7 +1,7 @@
-//! Where the configuration and the tensors both state a value, they must agree: the one place where they are compared.
+//! Compares the configuration with the tensors: if both show a value, they must agree.
 //!
-//! A family names the keys of its configuration with the tensor and axis that show the same value. What only one of them
-//! states is taken from there; what both state and disagree on is refused, because either could be wrong.
+//! Each family says for its keys which tensor and axis show the same value. A value that only one of them
+//! shows is taken from there. If they disagree, it is an error, because either could be wrong.
 
 use super::names::{Names, pair, size};
 use crate::error::{Error, Result};
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 impl Names {
     /// Refuses a whole-number key of the configuration that differs from an axis of a tensor of `at`.
     ///
-    /// A key or a tensor that is absent is no contradiction.
+    /// Nothing is compared if the key or the tensor is absent.
     pub fn agree(&self, key: &str, at: &Names, tensor: &str, axis: usize) -> Result<()> {
         match self.size_field(key)? {
             Some(stated) => self.agree_on(key, stated, at, tensor, axis),
@@ -56,7 +56,7 @@ impl Names {
         }
         let first = at.whole(&format!("{list}0."));
         let of_block = |i: usize| at.whole(&format!("{list}{i}."));
-        // Any tensor of the first block has a counterpart in every other.
+        // Every block has a tensor for each tensor of the first block.
         let named = self.iter().find(|name| name.starts_with(&first)).unwrap_or(&first).to_owned();
         if stated > found {
             let missing = named.replacen(&first, &of_block(found), 1);
@@ -90,9 +90,9 @@ impl Names {
         Error::Contradiction { file, key: key.to_owned(), value: value.to_string(), tensor, shape }
     }
 
-    /// Refuses tensors with an axis of zero, which no family has but where `empty` says so: sizes are computed from the others.
+    /// An error if a tensor has an axis of size 0, except for those that `empty` allows. Other sizes are computed from these axes.
     pub fn no_empty_tensors(&self, empty: impl Fn(&str) -> bool) -> Result<()> {
-        // No registers at all are a table of no rows.
+        // A model without registers may have a register table with no rows.
         let may_be = |name: &str| name.ends_with("register_tokens") || name.ends_with("reg_token") || empty(name);
         match self.iter().find(|name| self.shape_of(name).is_some_and(|shape| shape.contains(&0)) && !may_be(name)) {
             None => Ok(()),

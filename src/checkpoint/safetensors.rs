@@ -74,11 +74,11 @@ impl Tensors {
         let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (tensor, shard) in map {
             let shard = shard.as_str().unwrap_or("");
-            // A name in the index must stay in its folder.
+            // A shard's name in the index must not lead out of the folder.
             if shard.is_empty() || shard.contains(['/', '\\']) || shard == ".." {
                 return Err(Error::config(
                     file,
-                    format!("`{tensor}` is said to be in `{shard}`, which is no file name"),
+                    format!("the index puts `{tensor}` into `{shard}`, which is not a file name"),
                 ));
             }
             names.entry(shard).or_default().push(tensor);
@@ -117,12 +117,12 @@ fn archive_in_memory(name: &str, _: Vec<u8>) -> Result<Tensors> {
     Err(Error::Feature { what: name.to_owned(), feature: "npz" })
 }
 
-/// What a file is that is no safetensors file.
+/// The kind of a file that is not safetensors, if it is recognised.
 fn told(reader: &mut Box<dyn ReadSeek>) -> Option<&'static str> {
     let mut start = Vec::new();
     reader.seek(SeekFrom::Start(0)).ok()?;
     reader.take(foreign::LOOKED_AT as u64).read_to_end(&mut start).ok()?;
-    // What begins as a header does is a safetensors file, if a broken one.
+    // A file that begins like a safetensors header is treated as safetensors, even if it is damaged.
     let length = start.first_chunk().map(|length| u64::from_le_bytes(*length));
     let header = start.get(8) == Some(&b'{') && length.is_some_and(|length| length <= header::LONGEST);
     if header { None } else { foreign::format(&start) }

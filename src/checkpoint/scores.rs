@@ -7,11 +7,11 @@ use super::names::Names;
 use crate::error::Result;
 use crate::labels::Scores;
 
-/// The kind of scores of a model with so many classes.
+/// How scores are computed for a model with this number of classes.
 ///
 /// The pipeline asks for regression first, then for several labels or a single class. A `function_to_apply` in the
-/// configuration is never asked for: the pipeline would do so only for a model without classes. timm's own files have no
-/// such field; timm applies a softmax, of one class too.
+/// configuration is not read, because the pipeline reads it only for a model without classes. timm's own files have no
+/// such field; timm always applies a softmax, even for one class.
 pub fn read(names: &Names, family: &str, classes: usize) -> Result<Scores> {
     // What `convert` wrote.
     if let Some(scores) = names.field("scores").filter(|_| family == super::canonical::FAMILY.name) {

@@ -12,7 +12,7 @@ use safetensors::tensor::TensorInfo;
 
 use crate::error::{Error, Result};
 
-/// Values converted at a time.
+/// Number of values that are converted at a time.
 const CHUNK: usize = 1 << 18;
 
 pub(super) trait ReadSeek: Read + Seek + Send {}
@@ -49,7 +49,7 @@ impl Tensors {
     ) -> Result<()> {
         for (name, info) in infos {
             if self.infos.contains_key(&name) {
-                return Err(Error::model(&self.name, format!("tensor `{name}` is there twice")));
+                return Err(Error::model(&self.name, format!("tensor `{name}` occurs twice")));
             }
             self.infos.insert(name, (self.files.len(), info));
         }
@@ -75,7 +75,7 @@ impl Tensors {
         all
     }
 
-    /// Refuses the first of these tensors whose type is not read.
+    /// An error for the first of these tensors whose number type is not supported.
     pub fn readable<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<()> {
         let mut names = names.filter_map(|name| Some((name, self.infos.get(name)?.1.dtype)));
         match names.find(|(_, dtype)| size(*dtype).is_none()) {
@@ -166,7 +166,7 @@ impl Tensors {
     }
 }
 
-/// Bytes of a value of a type that is read.
+/// Bytes of a value of this type; `None` if the type is not supported.
 fn size(dtype: Dtype) -> Option<usize> {
     match dtype {
         Dtype::F64 | Dtype::I64 => Some(8),
@@ -176,7 +176,7 @@ fn size(dtype: Dtype) -> Option<usize> {
     }
 }
 
-/// The nearest f32 of a value of one of the types that are seldom met.
+/// The nearest f32 of a value of one of the rarer types.
 fn wide(dtype: Dtype, bytes: &[u8]) -> f32 {
     let eight = bytes.first_chunk::<8>().copied().unwrap_or_default();
     let four = bytes.first_chunk::<4>().copied().unwrap_or_default();

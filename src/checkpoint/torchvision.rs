@@ -24,7 +24,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
         return Err(Error::model(&names.file, "conv_proj.weight is not a convolution"));
     };
     let depth = names.count("encoder.layers.encoder_layer_");
-    // torchvision writes no configuration; a config.json beside the weights may give what they can't tell.
+    // torchvision writes no configuration. A config.json beside the weights may give what can't be seen in them.
     let mut cfg = VitConfig::plain(1, 1, embed_dim, depth, names.heads(embed_dim)?);
     cfg.norm_eps = names.number_field("eps")?.map_or(cfg.norm_eps, |eps| eps as f32);
     cfg.act = names.act_field("act")?.unwrap_or(cfg.act);
@@ -45,7 +45,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let (gh, gw) = grid(table.saturating_sub(1), configured_grid).ok_or_else(|| {
         Error::model(
             &names.file,
-            format!("{table} positions are one more than no square: config.json must give image_size"),
+            format!("the position table has {table} rows, which is not one more than a square number: config.json must give image_size"),
         )
     })?;
     cfg.img_size = configured.unwrap_or((gh * patch_h, gw * patch_w));
@@ -97,7 +97,7 @@ fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> R
     }
 }
 
-/// The presets of the published weights: 256 → 224 bilinear (242 for L/16) at 224 pixels, no margin and bicubic above (SWAG).
+/// The presets of the published weights. At 224 pixels: resize to 256 (242 for L/16), crop to 224, bilinear. Larger (SWAG): no crop, bicubic.
 fn transform(names: &Names, cfg: &VitConfig) -> Result<Transform> {
     if let Some(own) = transforms::own(names, cfg) {
         return own;

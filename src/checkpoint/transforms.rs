@@ -1,5 +1,5 @@
-//! Preprocessing rules read from the files that come with models: timm's `pretrained_cfg`, open_clip's `preprocess_cfg`;
-//! and torchvision's and big_vision's, which come without.
+//! Preprocessing as described by the files of a model (timm's `pretrained_cfg`, open_clip's `preprocess_cfg`), and the presets of
+//! torchvision and big_vision, whose models have no such files.
 
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ pub fn field<T>(json: &Value, name: &str, default: T, read: impl Fn(&Value) -> O
 
 /// timm's evaluation transform (`timm/data/transforms_factory.py`) for an image size and a `pretrained_cfg`.
 pub fn timm(cfg: &Value, (h, w): (usize, usize)) -> Result<Transform, String> {
-    // augreg's values, which most timm ViTs were trained with, where there is no configuration at all.
+    // Without any configuration: the values of augreg, which most of timm's ViTs were trained with.
     let bare = cfg.is_null();
     let (default_mean, default_std) = if bare { ([0.5; 3], [0.5; 3]) } else { (IMAGENET_MEAN, IMAGENET_STD) };
     let crop_pct = field(cfg, "crop_pct", if bare { 0.9 } else { 0.875 }, Value::as_f64)?;
@@ -103,8 +103,8 @@ pub fn open_clip(cfg: &Value, (h, w): (usize, usize)) -> Result<Transform, Strin
     Ok(Transform { resize, filter, resizer: Resizer::Pillow, crop, mean, std, arithmetic: Arithmetic::Torchvision })
 }
 
-/// A tutorial's transform: squashed to the size, bilinear, to 0…1; timm's `mean`, `std`, `interpolation` and `crop_pct` where
-/// they are given.
+/// The usual transform of tutorials: resized to the model's size without keeping the shape, bilinear, scaled to 0…1. timm's `mean`, `std`,
+/// `interpolation` and `crop_pct` are used if they are given.
 pub fn plain(cfg: &Value, (h, w): (usize, usize)) -> Result<Transform, String> {
     if ["crop_pct", "crop_mode", "interpolation"].iter().any(|name| cfg.get(name).is_some()) {
         return timm(cfg, (h, w));
@@ -121,7 +121,7 @@ pub fn own(names: &Names, cfg: &VitConfig) -> Option<crate::error::Result<Transf
     Some(plain(json, cfg.img_size).map_err(|reason| names.config_error(reason)))
 }
 
-/// What timm gives the weights of vit_jax and big_vision: squashed to the size, bilinear, to −1…1.
+/// The preprocessing that timm gives the weights of vit_jax and big_vision: resized without keeping the shape, bilinear, scaled to −1…1.
 ///
 /// The original resizes without antialiasing in TensorFlow; photos shrunk that way alias, so Pillow's filter is used.
 pub fn big_vision((h, w): (usize, usize)) -> Transform {

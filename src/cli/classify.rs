@@ -1,4 +1,4 @@
-//! `vit-gpu classify`: images in, class names out.
+//! `vit-gpu classify`: prints the class names and scores of images.
 
 use std::io::{self, Write};
 
@@ -18,10 +18,10 @@ pub struct Args {
     /// How many classes to report
     #[arg(long, short = 'k', default_value_t = 5, value_name = "K", value_parser = at_least_one)]
     top_k: usize,
-    /// text, a JSON array, one JSON object a line, or CSV
+    /// Output format: text, one JSON array, one JSON object per line, or CSV
     #[arg(long, short = 'f', value_enum, default_value = "text")]
     format: Format,
-    /// Images run at once: a number or auto
+    /// How many images are run together: a number or auto
     #[arg(long, default_value = "auto", value_name = "N|auto")]
     batch_size: BatchSize,
     #[command(flatten)]
@@ -39,7 +39,7 @@ enum Format {
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|&k| k > 0).ok_or_else(|| "a whole number from 1 on".to_owned())
+    text.parse().ok().filter(|&k| k > 0).ok_or_else(|| "expected a whole number, 1 or more".to_owned())
 }
 
 pub fn run(args: &Args) -> Ended {
@@ -111,7 +111,7 @@ impl Printer<'_> {
         Ok(())
     }
 
-    /// Errors are on stderr already.
+    /// Prints one image as text. Images without a result are not printed: their error is already on stderr.
     fn text(&mut self, image: &str, result: vit_gpu::Result<Vec<Prediction>>) -> io::Result<()> {
         let Ok(predictions) = result else { return Ok(()) };
         writeln!(self.out, "{image}")?;

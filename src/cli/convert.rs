@@ -9,10 +9,10 @@ use super::{Ended, Outcome};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder for model.safetensors and config.json; it must not have them yet
+    /// Folder to write model.safetensors and config.json to; existing files are not overwritten
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
-    /// source (the narrowest of the source's types that loses nothing), f32, f16 or bf16
+    /// Type of the weights: f32, f16, bf16, or source (the smallest type in the source file that loses nothing)
     #[arg(long, default_value = "source", value_name = "TYPE")]
     dtype: Storage,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `vit-gpu devices`: what there is to run on, and what `auto` would take.
+//! `vit-gpu devices`: lists the adapters, and says which device `auto` takes.
 
 use std::io::{self, Write};
 

@@ -2,12 +2,12 @@
 
 use vit_gpu::{Outputs, Precision};
 
-/// f32 results may differ by this, plus as much of the reference's value.
+/// An f32 value may differ by this much, plus this times the absolute value of the reference.
 const F32_TOLERANCE: f64 = 1e-4;
-/// f16 results, each as one vector, may be as far from the reference's, relative to its length.
+/// The largest relative L2 distance of an f16 output from the reference.
 const F16_DISTANCE: f64 = 1e-2;
 
-/// i8 results likewise.
+/// The largest relative L2 distance of an i8 output from the reference.
 const I8_DISTANCE: f64 = 2e-2;
 
 /// How far all outputs of a device are from the processor's, over all images.
@@ -70,14 +70,14 @@ pub struct Distance {
     /// Why the values can't be compared, if they can't.
     pub fault: Option<String>,
     compared: usize,
-    /// The largest share of the f32 tolerance.
+    /// The largest difference as a share of the f32 tolerance; more than 1 is a failure.
     share: f64,
     apart: f64,
     length: f64,
 }
 
 impl Distance {
-    /// Of an output nothing was compared of yet.
+    /// A distance with nothing added yet.
     pub fn of(name: &str) -> Distance {
         Distance { name: name.to_owned(), ..Distance::default() }
     }

@@ -22,19 +22,19 @@ pub struct Args {
     /// Images, folders of images, or - for an image on standard input
     #[arg(required = true, value_name = "IMAGE|DIR|-")]
     images: Vec<String>,
-    /// Where to: .npy, .npz, .safetensors or .jsonl, one row an image in input order [default: JSON lines on stdout]
+    /// Output file: .npy, .npz, .safetensors or .jsonl, one row per image in input order [default: JSON lines on stdout]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What is written: the pooled vector [F], all tokens [T, D], or the patches alone [rows, columns, D]
+    /// What to write: the pooled vector [F], all tokens [T, D], or only the patches [rows, columns, D]
     #[arg(long, default_value = "pooled", value_name = "WHAT")]
     of: Of,
-    /// Tokens or patches of hidden state I, the input of block I, instead of the last hidden state
+    /// With --of tokens or patches: take hidden state I (the input of block I) instead of the last hidden state
     #[arg(long, value_name = "I")]
     layer: Option<usize>,
     /// Scale every vector to length 1
     #[arg(long)]
     normalize: bool,
-    /// Images run at once: a number or auto
+    /// How many images are run together: a number or auto
     #[arg(long, default_value = "auto", value_name = "N|auto")]
     batch_size: BatchSize,
     #[command(flatten)]
@@ -85,7 +85,7 @@ enum Format {
     Jsonl,
 }
 
-/// An image's name with its vector, or with why there is none.
+/// The name of an image, with its vector or its error.
 type Row = (String, Result<Vec<f32>, String>);
 
 pub fn run(args: &Args) -> Ended {
@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> Ended {
     let shape = args.shape(&session.checkpoint().config);
 
     if format == Format::Jsonl {
-        // Written as results come, so that a reader can begin and nothing is lost if a later image stops the run.
+        // Written as results arrive, so that a reader can start at once and nothing is lost if the run ends early.
         let mut out: Box<dyn Write> = match &args.output {
             None => Box::new(io::stdout().lock()),
             Some(path) => Box::new(BufWriter::new(create(path)?)),

@@ -1,4 +1,4 @@
-//! `vit-gpu forward`: tensors in, tensors out, no image code: the way to compare with another framework.
+//! `vit-gpu forward`: runs tensors from a file through the model and writes tensors. Useful for comparing with another framework.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,10 +12,10 @@ use super::{Ended, Failure, Outcome};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A .safetensors file with `pixel_values` [B, C, H, W], already normalised, and if you like `labels` [B]
+    /// A .safetensors file with `pixel_values` [B, C, H, W], already normalised, and optionally `labels` [B]
     #[arg(long, short, value_name = "FILE")]
     input: PathBuf,
-    /// Where `logits`, `pooled` and `last_hidden_state` go; with `labels` also `loss`, their mean cross-entropy
+    /// The .safetensors file to write `logits`, `pooled` and `last_hidden_state` to; with `labels` also `loss`, the mean cross-entropy
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
     /// Also write `hidden_states.i`, the input of every block and the output of the last
@@ -28,7 +28,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Ended {
     let input = Tensors::open(&args.input)?;
     let (shape, values) = input.values("pixel_values")?;
-    // A tensor of another size may be what the model's library would resample its positions for.
+    // If the tensor has another size, the model runs at that size if its library would resample the positions for it.
     let session = match shape[..] {
         [_, _, h, w] => args.run.session_of(|| args.run.model.open_for((h, w)))?,
         _ => args.run.session()?,
@@ -98,7 +98,7 @@ pub fn write_tensors(
             view.map(|view| (*name, view))
         })
         .collect();
-    // Not the crate's own file writing, whose files only their owner may read.
+    // The safetensors crate's own function makes files that only their owner can read, so it is not used.
     let whole = views.and_then(|views| safetensors::serialize(views, metadata)).map_err(io::Error::other);
     let written = whole.and_then(|bytes| std::fs::write(path, bytes));
     written.map_err(|source| Failure::Engine(Error::Io { path: path.to_path_buf(), source }))

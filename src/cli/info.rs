@@ -14,7 +14,7 @@ use super::{Ended, Outcome};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder, .safetensors file or random:ARCH@SEED [default: the bundled CIFAR-10 model]
+    /// A model's folder, a .safetensors or .npz file, or random:ARCH@SEED [default: the built-in CIFAR-10 model]
     #[arg(value_name = "MODEL", conflicts_with = "model")]
     named: Option<String>,
     #[command(flatten)]
@@ -70,12 +70,12 @@ fn summary(out: &mut impl Write, checkpoint: &Checkpoint, graph: &Graph) -> io::
     writeln!(out, "  {:.2} GFLOP an image", graph.cost().flop / 1e9)
 }
 
-/// torchsummary's table: a row per layer, then per parameter that is no layer's weight or bias.
+/// A table like torchsummary's: a row for each layer, and for each parameter that is not a layer's weight or bias.
 fn layers(out: &mut impl Write, graph: &Graph) -> io::Result<()> {
     writeln!(out, "\n{:<40} {:<20} {:>12}", "Layer (type)", "Output Shape", "Param #")?;
     let mut counted = HashSet::new();
     let mut row = |name: String, shape: &[usize], parameters: usize| {
-        // The batch is whatever it is.
+        // As in torchsummary, the batch axis is shown as -1.
         let dims: Vec<String> = shape.iter().skip(1).map(ToString::to_string).collect();
         let shape = format!("[{}]", std::iter::once("-1".to_owned()).chain(dims).collect::<Vec<_>>().join(", "));
         writeln!(out, "{name:<40} {shape:<20} {:>12}", grouped(parameters))
@@ -85,7 +85,7 @@ fn layers(out: &mut impl Write, graph: &Graph) -> io::Result<()> {
         let weights = weights_of(graph, node, new);
         let (own, loose): (Vec<_>, Vec<_>) = weights.into_iter().partition(|tensor| of_a_layer(&tensor.name));
         let output = &graph.tensor(node.output).shape;
-        // An MLP works on rows of tokens, whatever image they are of.
+        // An MLP's tensors have no batch axis in the graph: their rows are the tokens of all images.
         let shape = if output.len() == 2 && node.label.contains(".mlp.") {
             [&[1], &output[..]].concat()
         } else {
@@ -100,7 +100,7 @@ fn layers(out: &mut impl Write, graph: &Graph) -> io::Result<()> {
     Ok(())
 }
 
-/// The weights a node reads, of those that `new` says are met for the first time.
+/// The weights that a node reads, without those that an earlier node has read (`new` says so).
 fn weights_of<'a>(graph: &'a Graph, node: &Node, mut new: impl FnMut(&WeightRef) -> bool) -> Vec<&'a Tensor> {
     let read = node.inputs.iter().flatten().map(|id| graph.tensor(*id));
     read.filter(|tensor| matches!(&tensor.kind, Kind::Weight(at) if new(at))).collect()

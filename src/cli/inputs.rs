@@ -1,4 +1,4 @@
-//! The images a command line names: files, folders, standard input.
+//! The images given on the command line: files, folders, standard input.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::options::BatchSize;
 use super::progress::Progress;
 use super::{Failure, Outcome};
 
-/// Endings that make a file in a folder an image.
+/// A file in a folder is taken for an image if its name has one of these endings.
 const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"];
 
 /// One image to read, by the name it is reported under.
@@ -43,7 +43,7 @@ impl Input {
     }
 }
 
-/// Files as they are, folders as the images in and below them by name, `-` as standard input.
+/// Turns arguments into inputs: a file is one image, a folder stands for all images in and below it, sorted by name, `-` is standard input.
 ///
 /// # Errors
 /// [`Failure::Usage`] for a folder without images; [`Error::Io`] for one that can't be listed.
@@ -74,7 +74,7 @@ fn walk(folder: &Path, inputs: &mut Vec<Input>) -> Result<()> {
         entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(io)?;
     paths.sort();
     for path in paths {
-        // A link to a folder is not followed: it may lead back up.
+        // A link to a folder is not followed, because it may lead back to a parent folder.
         let link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
         if path.is_dir() && !link {
             walk(&path, inputs)?;
@@ -88,7 +88,7 @@ fn walk(folder: &Path, inputs: &mut Vec<Input>) -> Result<()> {
 }
 
 /// Reads and preprocesses images in batches, runs `compute` on those that could be read, and hands every result or error
-/// to `report` in input order. An image that has no result costs the others nothing. The next batch is read while one is computed.
+/// to `report` in input order. An image without a result does not affect the others. The next batch is read while one is computed.
 pub fn run_batches<R>(
     session: &Session,
     inputs: &[Input],
@@ -106,7 +106,7 @@ pub fn run_batches<R>(
         let (sender, ready) = mpsc::sync_channel(1);
         scope.spawn(move || {
             for inputs in inputs.chunks(batch) {
-                // Nobody receives when the run has ended early.
+                // Sending fails if the run has ended early.
                 if sender.send((inputs, read_all(session, inputs, orient))).is_err() {
                     return;
                 }
@@ -137,7 +137,7 @@ fn missing() -> Error {
     Error::Shape { what: "results".into(), reason: "one is missing".into() }
 }
 
-/// The images that could be read, and for each input why it could not.
+/// The pixels of the images that could be read, and for each input its error or `None`.
 fn read_all(session: &Session, inputs: &[Input], orient: Orient) -> (Vec<Pixels>, Vec<Option<Error>>) {
     let read = |input: &Input| {
         let image = input.read(orient)?;
@@ -149,7 +149,7 @@ fn read_all(session: &Session, inputs: &[Input], orient: Orient) -> (Vec<Pixels>
     (pixels, errors)
 }
 
-/// The same error under the image's own name.
+/// The same error, with the name of the image that it concerns.
 pub fn named(error: Error, input: &Input) -> Error {
     match error {
         Error::Image { reason, source, .. } => Error::Image { image: input.name(), reason, source },

@@ -33,11 +33,11 @@ struct Cli {
 enum Command {
     /// Name what is in images
     Classify(classify::Args),
-    /// Write each image's pooled vector
+    /// Write a vector for each image, or the vectors of its tokens or patches
     Embed(embed::Args),
-    /// Run normalised tensors through the model, without any image code
+    /// Run tensors that are already preprocessed through the model
     Forward(forward::Args),
-    /// Write the tensor a model would be given for an image
+    /// Preprocess an image and write the tensor that the model is given
     Preprocess(preprocess::Args),
     /// Write a model as safetensors in timm's names, with its whole configuration
     Convert(convert::Args),
@@ -46,18 +46,18 @@ enum Command {
     Doctor(doctor::Args),
     /// Show a model's family, configuration and layers
     Info(info::Args),
-    /// Compare a GPU with the processor, layer by layer, in every precision and with all kernels it has
+    /// Compare a GPU with the processor, layer by layer, in every precision and with every kind of kernel
     Verify(verify::Args),
-    /// Measure throughput per batch size
+    /// Measure speed for each batch size, after checking the results
     Bench(bench::Args),
 }
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// All done.
+    /// Everything was done.
     Done,
-    /// An input failed, the rest was done.
+    /// An input failed; everything else was done.
     InputFailed,
 }
 
@@ -66,7 +66,7 @@ enum Outcome {
 enum Failure {
     /// What was asked for can't be done so.
     Usage(String),
-    /// The engine's own errors.
+    /// An error of the library.
     Engine(vit_gpu::Error),
     /// Writing results failed.
     Output(io::Error),
@@ -103,7 +103,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::InputFailed) => ExitCode::from(1),
-        // Whoever read our output had enough: `vit-gpu classify photos | head -1`.
+        // The reader of the output has closed the pipe, as in `vit-gpu classify photos | head -1`. That is not an error.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => fail(&format!("results could not be written: {error}"), 2),
         Err(Failure::Usage(reason)) => fail(&reason, 2),

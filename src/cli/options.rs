@@ -11,10 +11,10 @@ use super::progress::Progress;
 /// The model alone.
 #[derive(Args)]
 pub struct ModelOptions {
-    /// Folder, .safetensors file or random:ARCH@SEED [default: the bundled CIFAR-10 model]
+    /// A model's folder, a .safetensors or .npz file, or random:ARCH@SEED [default: the built-in CIFAR-10 model]
     #[arg(long, short = 'm', value_name = "MODEL")]
     pub model: Option<String>,
-    /// Run at another image size than the model's: its position table is resampled, preprocessing follows
+    /// Run at another image size than the model's own; positions are resampled and preprocessing is adapted
     #[arg(long, value_name = "H[xW]", value_parser = image_size)]
     pub image_size: Option<(usize, usize)>,
 }
@@ -34,7 +34,7 @@ impl ModelOptions {
         }
     }
 
-    /// The model at the size of tensors that are given, where its library would run them; else at its own size.
+    /// The model for tensors of this size, if the model's library would run them; otherwise the model at its own size.
     pub fn open_for(&self, size: (usize, usize)) -> vit_gpu::Result<Checkpoint> {
         match (&self.model, self.image_size) {
             (Some(model), None) => Checkpoint::open_for(model, size),
@@ -51,7 +51,7 @@ pub struct RunOptions {
     /// auto, gpu, cpu, or an adapter's index or part of its name (see `vit-gpu devices`)
     #[arg(long, short = 'd', default_value = "auto")]
     pub device: Device,
-    /// f32; f16, on GPUs that have it, for weights and activations; i8, on the processor, for the blocks' products
+    /// Number type: f32; f16 on GPUs that support it; i8 (8-bit products in the blocks) on the processor
     #[arg(long, default_value = "f32", value_name = "f32|f16|i8")]
     pub precision: Precision,
     #[command(flatten)]
@@ -60,13 +60,13 @@ pub struct RunOptions {
     pub chatter: Chatter,
 }
 
-/// What experts set.
+/// Options that are rarely needed.
 #[derive(Args)]
 pub struct Tuning {
     /// Threads on the processor [default: one per core]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub threads: usize,
-    /// GPU kernels: auto, portable, software or matrix
+    /// Family of GPU kernels: auto, portable, software or matrix
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub kernels: Kernels,
 }
@@ -74,10 +74,10 @@ pub struct Tuning {
 /// How much is said on stderr.
 #[derive(Args)]
 pub struct Chatter {
-    /// Say nothing on stderr but errors
+    /// Print nothing but errors on stderr
     #[arg(long, short, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more on stderr
+    /// Print more on stderr: the model, the device, the chosen kernels
     #[arg(long, short)]
     pub verbose: bool,
 }
@@ -102,7 +102,7 @@ impl RunOptions {
         self.session_of(|| self.model.open())
     }
 
-    /// The same for a model that `opens` gives.
+    /// Like [`RunOptions::session`], for the model that `opens` returns.
     pub fn session_of(&self, opens: impl FnOnce() -> vit_gpu::Result<Checkpoint>) -> vit_gpu::Result<Session> {
         let waiting = Progress::spinner("opening the model", self.chatter.quiet);
         let session = open(opens()?, &self.device, self.precision, &self.tuning)?;
@@ -127,7 +127,7 @@ impl RunOptions {
 }
 
 impl Chatter {
-    /// Which kernels were chosen by measurement, and which were left alone.
+    /// Prints which kernels were chosen by measurement (with -v), and which are not used.
     pub fn tuning(&self, session: &Session) {
         let tuning = session.tuning();
         for Choice { class, kernel, seconds } in tuning.choices {
@@ -187,7 +187,7 @@ impl std::str::FromStr for BatchSize {
         match (text, text.parse()) {
             ("auto", _) => Ok(BatchSize::Auto),
             (_, Ok(size)) if size > 0 => Ok(BatchSize::Of(size)),
-            _ => Err("a whole number from 1 on, or auto".to_owned()),
+            _ => Err("expected a whole number, 1 or more, or auto".to_owned()),
         }
     }
 }

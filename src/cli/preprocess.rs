@@ -1,4 +1,4 @@
-//! `vit-gpu preprocess`: what the model would be given for an image.
+//! `vit-gpu preprocess`: writes the tensor that the model is given for an image.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub struct Args {
     /// The image, or - for standard input
     #[arg(value_name = "IMAGE|-")]
     image: String,
-    /// A .safetensors file for `pixel_values` [1, 3, H, W]
+    /// The .safetensors file to write `pixel_values` [1, 3, H, W] to
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Ended {
-    // Only the configuration files are read where they suffice: no weights are needed.
+    // If the configuration files are enough, the weights are not read.
     let transform = match &args.model.model {
         Some(model) => Checkpoint::transform_only(model, args.model.image_size)?,
         None => args.model.open()?.transform,

@@ -1,10 +1,10 @@
-//! A progress bar that appears once work has lasted a second, and only where stderr is a terminal.
+//! A progress bar that appears after one second, and only if stderr is a terminal.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Shown while it lives.
+/// A progress bar; dropping it removes it from the terminal.
 pub struct Progress(ProgressBar);
 
 impl Progress {
@@ -40,7 +40,7 @@ impl Progress {
         self.0.inc(by as u64);
     }
 
-    /// Runs `print` without the bar in the way of the terminal.
+    /// Hides the bar while `print` runs.
     pub fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
         self.0.suspend(print)
     }

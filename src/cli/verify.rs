@@ -1,4 +1,4 @@
-//! `vit-gpu verify`: every precision and every family of kernels the device offers, layer by layer against the processor.
+//! `vit-gpu verify`: compares a device with the processor, layer by layer, in every precision and with every family of kernels it can run.
 
 use std::io::{self, Write};
 
@@ -16,12 +16,12 @@ use super::{Ended, Failure, Outcome};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images or folders to run; made-up pixels without any
+    /// Images or folders of images [default: two made-up images]
     #[arg(value_name = "IMAGE|DIR")]
     images: Vec<String>,
     #[command(flatten)]
     model: ModelOptions,
-    /// gpu, an adapter's index or part of its name (see `vit-gpu devices`), or cpu for its i8
+    /// gpu, an adapter's index or part of its name (see `vit-gpu devices`), or cpu to check i8
     #[arg(long, short = 'd', default_value = "gpu")]
     device: Device,
     /// Only this precision [default: all that the device has]
@@ -51,12 +51,13 @@ pub fn run(args: &Args) -> Ended {
 
     let mut runs = offered(args, &checkpoint)?;
     let progress = Progress::bar(batches.len() * runs.len(), args.chatter.quiet);
-    // One session at a time: several copies of a large model may not fit.
+    // Only one session at a time is open, because several copies of a large model may not fit into memory.
     let wanted = match batches.iter().map(|batch| reference.forward(batch, true)).collect::<Result<Vec<_>, _>>() {
         Ok(wanted) => wanted,
-        // There is nothing to compare with, so every run has failed.
+        // Without a reference there is nothing to compare with, so every run counts as failed.
         Err(error @ Error::NotFinite { .. }) => {
-            runs.iter_mut().for_each(|run| run.failure = Some(format!("the processor's own result: {error}")));
+            runs.iter_mut()
+                .for_each(|run| run.failure = Some(format!("the reference result of the processor failed: {error}")));
             Vec::new()
         }
         Err(error) => return Err(error.into()),
@@ -69,7 +70,7 @@ pub fn run(args: &Args) -> Ended {
                     run.stable &= i > 0 || again(&session, batch)?.is_some_and(|again| again == got);
                     run.add(&got, want);
                 }
-                // Values beyond the range of f16 are a finding, not the end.
+                // A result that is not finite, such as an overflow in f16, is reported as a failure of this run; the others go on.
                 Err(error @ Error::NotFinite { .. }) => run.failure = Some(error.to_string()),
                 Err(error) => return Err(error.into()),
             }
@@ -93,7 +94,7 @@ pub fn run(args: &Args) -> Ended {
     Ok(if runs.iter().all(Run::ok) { Outcome::Done } else { Outcome::InputFailed })
 }
 
-/// The results of a second run, if they are finite.
+/// The results of a second run on the same input; `None` if they are not finite.
 fn again(session: &Session, batch: &[f32]) -> Result<Option<Outputs>, Error> {
     match session.forward(batch, true) {
         Err(Error::NotFinite { .. }) => Ok(None),
@@ -126,7 +127,7 @@ fn offered(args: &Args, checkpoint: &Checkpoint) -> Result<Vec<Run>, Failure> {
         for &kernels in &kernels {
             match open(checkpoint, &args.device, precision, kernels) {
                 Ok(session) if session.device() == "cpu" && (precision, kernels) != (Precision::I8, Kernels::Auto) => {
-                    let reason = "verify compares with the processor's f32, which needs a GPU, or --precision i8 alone";
+                    let reason = "the reference is the processor's f32: verify needs a GPU, or `-d cpu` with i8 and without --kernels";
                     return Err(Failure::Usage(reason.into()));
                 }
                 Ok(session) => able.push(Run::new(session.device(), precision, kernels)),
@@ -143,7 +144,7 @@ fn offered(args: &Args, checkpoint: &Checkpoint) -> Result<Vec<Run>, Failure> {
     }
 }
 
-/// Normalised planes of every image, or made-up ones.
+/// The normalised pixels of every image, or made-up ones if no image was given.
 fn inputs(args: &Args, session: &Session) -> Result<Vec<f32>, Failure> {
     let cfg = &session.checkpoint().config;
     if args.images.is_empty() {
@@ -164,13 +165,13 @@ fn count(planes: &[f32], session: &Session) -> usize {
     planes.len() / (cfg.in_chans * cfg.img_size.0 * cfg.img_size.1)
 }
 
-/// One precision and family of kernels, over all images.
+/// The comparison of one precision and one family of kernels, over all images.
 struct Run {
     device: String,
     precision: Precision,
     kernels: Kernels,
     stable: bool,
-    /// Images whose most probable class is the reference's.
+    /// Number of images whose most probable class is the same as in the reference; `None` without a head.
     agreed: Option<usize>,
     failure: Option<String>,
     comparison: Comparison,
@@ -239,7 +240,7 @@ impl Run {
             writeln!(out, "  same first class for {agreed} of {images} images")?;
         }
         if let Some(name) = self.first_breach() {
-            writeln!(out, "  first too far off: {name}")?;
+            writeln!(out, "  first output that is too far off: {name}")?;
         }
         if let Some(failure) = &self.failure {
             writeln!(out, "  {failure}")?;

@@ -1,4 +1,4 @@
-//! Fused attention: per head and block of queries, keys and values stream past in blocks with an online softmax
+//! Fused attention: for each head and block of queries, blocks of keys and values are processed one after another with an online softmax
 //! (Milakov and Gimelshein 2018; Dao et al. 2022), so that no score matrix is ever stored.
 
 use pulp::{Simd, WithSimd};
@@ -7,9 +7,9 @@ use rayon::prelude::*;
 use super::math::{exp, sum_by};
 use crate::ops::{Attention, Data, Operands, Strides};
 
-/// Queries of one task, a multiple of `ROWS`.
+/// Number of queries of one task; a multiple of `ROWS`.
 const Q_BLOCK: usize = 66;
-/// Keys of one step, a multiple of `WIDEST`.
+/// Number of keys of one step; a multiple of `WIDEST`.
 const KV_BLOCK: usize = 64;
 /// Rows of the register tile; it is two vectors wide, at most `WIDEST`.
 const ROWS: usize = 6;
@@ -19,7 +19,7 @@ const _: () = assert!(KV_BLOCK.is_multiple_of(WIDEST) && Q_BLOCK.is_multiple_of(
 pub fn run(op: &Attention, operands: &Operands<'_>, out: &mut [f32]) {
     let [q, k, v] = [0, 1, 2].map(|i| operands[i].map_or(&[][..], Data::f32));
     let d = op.head_dim;
-    // One contiguous [T, d] block per (sequence, head), so that tasks write disjoint memory; put in place below.
+    // Each task writes its own contiguous block [T, d] for a sequence and a head. The blocks are copied to their places below.
     let mut heads = vec![0.0f32; op.outer * op.heads * op.q_len * d];
     heads.par_chunks_mut(op.q_len * d).enumerate().for_each(|(which, head_out)| {
         let (outer, head) = (which / op.heads, which % op.heads);
@@ -65,7 +65,7 @@ impl WithSimd for Block<'_> {
         let mut values = vec![0.0f32; KV_BLOCK * width];
         let mut scores = vec![0.0f32; padded_rows * KV_BLOCK];
         let mut sums = vec![0.0f32; padded_rows * width];
-        // Not the smallest finite value: scores that are all −∞ have no softmax, and must not look as if they had.
+        // −∞, not the smallest finite value: if all scores are −∞, the softmax is undefined, and the result must show that (NaN).
         let mut max = vec![f32::NEG_INFINITY; padded_rows];
         let mut norm = vec![0.0f32; padded_rows];
 
@@ -106,7 +106,7 @@ impl WithSimd for Block<'_> {
     }
 }
 
-/// The largest value, by 16 running ones so that it vectorises.
+/// The largest value. It keeps 16 running maxima, so that the compiler can vectorise it.
 #[inline(always)]
 fn max_of(values: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; 16];

@@ -13,7 +13,7 @@ pub fn run(op: &Glu, operands: &Operands<'_>, out: &mut [f32]) {
         vectorized(
             #[inline(always)]
             || match op.act {
-                // A match outside the loop, so that the usual function's loop vectorises.
+                // The match is outside the loop, so that the loop of the most common activation is vectorised.
                 Activation::Silu => gated(out, gate, value, |x| Activation::Silu.apply_with(x, exp)),
                 act => gated(out, gate, value, |x| act.apply_with(x, exp)),
             },

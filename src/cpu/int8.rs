@@ -1,20 +1,20 @@
-//! Linear layers in eight bits: weights `[n, k]` with a scale per output channel, rounded once at load; activations with a
-//! range per row, rounded before each product; sums of whole numbers; f32 after them.
+//! Linear layers in eight bits. Weights `[n, k]` are rounded once at load, with a scale per output channel. Activations are
+//! rounded before each product, with a range per row. Sums are integers; everything after them is f32.
 //!
 //! `x ≈ lo + step·q`, q in 0..=255, and `w ≈ scale·p`, p in -127..=127, give
-//! `Σ x·w ≈ scale·(step·Σ q·p + lo·Σ p)`, of which `Σ p` is known at load. The sums are exact, whatever the instructions.
+//! `Σ x·w ≈ scale·(step·Σ q·p + lo·Σ p)`, where `Σ p` is computed at load. The integer sums are exact with any instructions.
 
 use rayon::prelude::*;
 
 use super::pack::{MOST_ROWS, Rows, by_tile, rows_of};
 
-/// Most rows of a register tile.
+/// The most rows of a register tile.
 pub const ROWS: usize = MOST_ROWS;
 /// Columns of a register tile: two vectors of sixteen sums.
 pub const COLS: usize = 32;
-/// Values of k that one instruction adds up.
+/// Number of products along k that one instruction adds up.
 const GROUP: usize = 4;
-/// The largest k for which no sum can pass 31 bits.
+/// The largest k for which no sum can overflow an `i32`.
 pub const LARGEST_K: usize = i32::MAX as usize / (255 * 127);
 
 /// Sums of one register tile.
@@ -23,7 +23,7 @@ type Sums<const R: usize> = [[i32; COLS]; R];
 /// A weight in panels of [`COLS`] columns: `[panels][k / 4][cols][4]`, padded with zeros.
 pub struct Weights {
     values: Vec<i8>,
-    /// Of each column, those that pad the last panel included: its scale, and the sum of its values.
+    /// For each column, including the padding of the last panel: its scale and the sum of its rounded values.
     columns: Vec<[f32; 2]>,
     n: usize,
     k: usize,
@@ -39,7 +39,7 @@ impl Weights {
         panels.enumerate().for_each(|(i, (panel, columns))| {
             let rows = weight[i * COLS * k..].chunks_exact(k.max(1));
             for (j, (row, column)) in rows.zip(columns).enumerate() {
-                // Nothing may hide a NaN.
+                // A NaN in the weights must stay visible in the result.
                 let largest =
                     row.iter().fold(0.0f32, |most, w| if w.abs() > most || w.is_nan() { w.abs() } else { most });
                 let scale = largest / 127.0;
@@ -56,12 +56,12 @@ impl Weights {
         Weights { values, columns, n, k }
     }
 
-    /// Values without those that pad.
+    /// Number of values, without padding.
     pub fn len(&self) -> usize {
         self.n * self.k
     }
 
-    /// Groups of a row of activations.
+    /// Number of groups of four values in a row of activations.
     fn groups(&self) -> usize {
         self.k.div_ceil(GROUP)
     }
@@ -69,12 +69,12 @@ impl Weights {
 
 /// Activations by tile, `[k / 4][rows]` groups of four bytes each.
 pub struct Activations<'a> {
-    /// Step and least value of every row.
+    /// Step and smallest value of every row.
     ranges: &'a [[f32; 2]],
     values: &'a [u32],
 }
 
-/// Rounds `x [m, k]` to bytes, row by row, into `room`.
+/// Rounds `x [m, k]` to bytes, row by row. The bytes are stored in `room`.
 pub fn round<'a>(x: &[f32], weights: &Weights, tiles: &[Rows], room: &'a mut Vec<f32>) -> Activations<'a> {
     let (k, groups) = (weights.k, weights.groups());
     let m = rows_of(tiles);
@@ -93,7 +93,7 @@ pub fn round<'a>(x: &[f32], weights: &Weights, tiles: &[Rows], room: &'a mut Vec
     Activations { ranges, values }
 }
 
-/// Gives step and least value; both are NaN where a value is not finite.
+/// Rounds one row, and returns its step and smallest value. Both are NaN if a value of the row is not finite.
 #[inline(always)]
 fn round_row<'a>(row: &[f32], mut out: impl Iterator<Item = &'a mut u32>) -> [f32; 2] {
     const LANES: usize = 16;
@@ -113,7 +113,7 @@ fn round_row<'a>(row: &[f32], mut out: impl Iterator<Item = &'a mut u32>) -> [f3
     let (lo, hi) = (lo.into_iter().fold(f32::INFINITY, f32::min), hi.into_iter().fold(f32::NEG_INFINITY, f32::max));
     let step = (hi - lo) / 255.0;
     let inverse = if step > f32::MIN_POSITIVE { 1.0 / step } else { 0.0 };
-    // Adding 1.5·2²³ leaves the nearest whole number in the lowest bits.
+    // Adding 1.5·2²³ puts the nearest integer into the lowest bits.
     let byte = |value: f32| ((value - lo) * inverse + 12_582_912.0).to_bits() as u8;
     let (chunks, rest) = row.as_chunks::<{ 4 * LANES }>();
     for chunk in chunks {
@@ -124,7 +124,7 @@ fn round_row<'a>(row: &[f32], mut out: impl Iterator<Item = &'a mut u32>) -> [f3
             }
         }
     }
-    // What pads the last group meets weights of zero.
+    // The padding of the last group is multiplied by weights of zero.
     for group in rest.chunks(GROUP) {
         if let Some(out) = out.next() {
             let mut bytes = [0; GROUP];
@@ -163,18 +163,18 @@ fn scaled(whole: &[[i32; COLS]], ranges: &[[f32; 2]], columns: &[[f32; 2]], sums
     }
 }
 
-/// By the instructions there are.
+/// The sums of a tile, with VNNI instructions if the processor has them.
 fn sums_of<const R: usize>(x: &[u32], panel: &[i8]) -> Sums<R> {
     #[cfg(target_arch = "x86_64")]
     if dot_products() {
-        // SAFETY: the processor has these instructions, which is all that `vnni` asks for.
+        // SAFETY: `dot_products` has checked that the processor has these instructions, which is the only condition of `vnni`.
         #[allow(unsafe_code)]
         return unsafe { vnni::<R>(x, panel) };
     }
     plain::<R>(x, panel)
 }
 
-/// Whether this processor adds up products of bytes in one instruction, without which eight bits are no faster than f32.
+/// Whether this processor has an instruction that multiplies bytes and adds up the products. Without it, eight bits are not faster than f32.
 pub fn dot_products() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512vnni");
@@ -182,7 +182,7 @@ pub fn dot_products() -> bool {
     false
 }
 
-/// Groups of four by `vpdpbusd`, sixteen columns an instruction.
+/// The sums of a tile by `vpdpbusd`, which handles four values of k in sixteen columns per instruction.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vnni")]
 fn vnni<const R: usize>(x: &[u32], panel: &[i8]) -> Sums<R> {
@@ -200,7 +200,7 @@ fn vnni<const R: usize>(x: &[u32], panel: &[i8]) -> Sums<R> {
     sums.map(bytemuck::cast)
 }
 
-/// The same a value at a time.
+/// The same sums without special instructions.
 fn plain<const R: usize>(x: &[u32], panel: &[i8]) -> Sums<R> {
     let mut sums = [[0; COLS]; R];
     for (x, w) in x.as_chunks::<R>().0.iter().zip(panel.as_chunks::<GROUP>().0.as_chunks::<COLS>().0) {

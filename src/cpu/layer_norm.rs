@@ -1,4 +1,4 @@
-//! Layer normalisation, parallel over groups. Mean first, then the variance about it: no cancellation.
+//! Layer normalisation, parallel over groups. The mean is computed first, then the variance around it, which avoids cancellation.
 
 use rayon::prelude::*;
 

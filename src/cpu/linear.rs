@@ -1,6 +1,6 @@
-//! Linear layers: packed weights, register tiles of fused multiply-adds, the epilogue while a tile is in cache.
+//! Linear layers. Weights are packed once; tiles are computed in registers; bias, activation and residual follow while the tile is in cache.
 //!
-//! Written here because the kept crates are slower with such few rows, which packing weights at every call costs most:
+//! Written here because existing crates are slower for so few rows, where packing the weights at every call costs a lot:
 //! docs/performance.md has the measurements (`gemm`, `rten-gemm`).
 
 use std::cell::Cell;
@@ -13,9 +13,9 @@ use super::math::exp;
 use super::pack::{MOST_ROWS, Packed, Rows, pack_rows, tiles};
 use crate::ops::{Activation, Data, Linear, Operands};
 
-/// Bytes of packed rows that one task works on, so that they stay in a core's own cache.
+/// Bytes of packed rows that one task works on: few enough to stay in the core's own cache.
 const TASK_BYTES: usize = 512 << 10;
-/// Tasks per thread: enough that none waits long for the last.
+/// Number of tasks per thread: enough that no thread waits long for the last task.
 const TASKS: usize = 4;
 
 /// A weight laid out for products.
@@ -25,7 +25,7 @@ pub enum Matrix {
 }
 
 impl Matrix {
-    /// Values of the weight as it lies.
+    /// Number of values of the weight.
     pub fn len(&self) -> usize {
         match self {
             Matrix::F32(weight) => weight.len(),
@@ -34,7 +34,7 @@ impl Matrix {
     }
 }
 
-/// `operands` are those of [`Linear`], the weight as it lies or as `matrix` already.
+/// `operands` are those of [`Linear`]. With `matrix`, that weight is used, which is already laid out.
 pub fn run(op: &Linear, operands: &Operands<'_>, matrix: Option<&Matrix>, scratch: &mut Vec<f32>, out: &mut [f32]) {
     let [x, w, bias, gamma, residual] = [0, 1, 2, 3, 4].map(|i| operands[i].map_or(&[][..], Data::f32));
     if op.m == 0 || op.n == 0 {
@@ -68,13 +68,13 @@ pub fn run(op: &Linear, operands: &Operands<'_>, matrix: Option<&Matrix>, scratc
     split(&product, &tiles, rows).into_par_iter().for_each(|task| task.run(&product));
 }
 
-/// What is multiplied: packed rows and the weight.
+/// The two factors of a product: packed rows and the weight.
 enum Factors<'a> {
     F32(&'a [f32], &'a Packed),
     Int8(int8::Activations<'a>, &'a int8::Weights),
 }
 
-/// A product and what follows it.
+/// A product, with the steps that follow it: bias, activation, layer scale, residual.
 struct Product<'a> {
     op: &'a Linear,
     factors: Factors<'a>,
@@ -83,20 +83,20 @@ struct Product<'a> {
     width: usize,
     bias: &'a [f32],
     gamma: &'a [f32],
-    /// From the first row written on.
+    /// The residual, starting at the first row that is written.
     residual: &'a [f32],
 }
 
-/// Some tiles of rows by some columns of the output.
+/// The part of the output that one task computes: some tiles of rows and some columns.
 struct Task<'t, 'o> {
     tiles: &'t [Rows],
     /// First column, a multiple of the panel's.
     col: usize,
-    /// The columns of each row, from the first tile's first row on.
+    /// This task's columns of each output row, starting at the first tile's first row.
     out: Vec<&'o mut [f32]>,
 }
 
-/// Cuts the output so that a task's rows fit a core's cache and there are a few tasks for each thread.
+/// Divides the output into tasks, so that a task's rows fit a core's cache and each thread gets a few tasks.
 fn split<'t, 'o>(product: &Product<'_>, tiles: &'t [Rows], mut rows: Vec<&'o mut [f32]>) -> Vec<Task<'t, 'o>> {
     let Linear { n, k, .. } = *product.op;
     let width = product.width;
@@ -142,7 +142,7 @@ impl Task<'_, '_> {
 }
 
 thread_local! {
-    /// A widened panel: fresh memory for every task would cost more than widening does.
+    /// Memory for a panel converted to f32. New memory for every task would cost more than the conversion.
     static ROOM: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
@@ -158,7 +158,7 @@ struct Tile<'a, 'o> {
     out: &'a mut [&'o mut [f32]],
 }
 
-/// Room for the widest tile there is.
+/// Number of sums in the largest tile.
 const MOST: usize = MOST_ROWS * 32;
 
 impl WithSimd for Tile<'_, '_> {
@@ -192,7 +192,7 @@ impl WithSimd for Tile<'_, '_> {
 }
 
 impl Tile<'_, '_> {
-    /// Bias, activation, layer scale and residual, while the tile is at hand.
+    /// Applies bias, activation, layer scale and residual to the tile, and writes it to the output.
     #[inline(always)]
     fn store(self, sums: &[f32], width: usize) {
         let Product { op, bias, gamma, residual, .. } = self.product;
@@ -204,7 +204,7 @@ impl Tile<'_, '_> {
             if op.bias {
                 out.iter_mut().zip(&bias[self.col..]).for_each(|(y, b)| *y += b);
             }
-            // A match outside the loop, so that each function's loop vectorises.
+            // The match is outside the loop, so that the loop of each activation is vectorised.
             match op.act {
                 Activation::None => {}
                 Activation::Gelu => out.iter_mut().for_each(|y| *y = Activation::Gelu.apply_with(*y, exp)),
@@ -221,8 +221,8 @@ impl Tile<'_, '_> {
     }
 }
 
-/// `sums[ROWS][two vectors] = Σ x[k][ROWS]·panel[k][two vectors]`: each sum in order of k, whatever the tile, so that results
-/// do not depend on how work is cut.
+/// `sums[ROWS][two vectors] = Σ x[k][ROWS]·panel[k][two vectors]`. Each sum is taken in order of k in every tile, so that results
+/// do not depend on how the work is divided.
 #[inline(always)]
 fn multiply<S: Simd, const ROWS: usize>(simd: S, x: &[f32], panel: &[f32], sums: &mut [f32]) {
     let (panel, _) = S::as_simd_f32s(panel);

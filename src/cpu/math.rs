@@ -1,4 +1,4 @@
-//! Small vectorisable pieces. Everything here is plain Rust that the compiler turns into wide instructions inside
+//! Small functions that vectorise. They are plain Rust, which the compiler turns into vector instructions inside
 //! [`vectorized`], which picks the processor's best set at run time.
 
 /// Runs `body` compiled for the widest vectors this processor has (AVX-512, AVX2 or the target's baseline).
@@ -19,7 +19,7 @@ pub fn vectorized<R>(body: impl FnOnce() -> R) -> R {
 
 /// `e^x` for `x ≤ 88`, relative error below 2e-7, 0 far below: 2^n·p(r) with r in ±ln2/2, degree 6 (Cephes' coefficients).
 ///
-/// n is rounded by adding 1.5·2²³, whose low bits are then n itself: no conversion to integers, which would be slower.
+/// n is rounded by adding 1.5·2²³; the low bits of the sum are then n. This avoids a slower conversion to an integer.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     const ROUNDER: f32 = 12_582_912.0;
@@ -37,7 +37,7 @@ pub fn exp(x: f32) -> f32 {
     p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
 }
 
-/// Sums `f(v)` with 16 running sums, so that it vectorises and rounds less than one running sum.
+/// The sum of `f(v)`. It keeps 16 running sums, so that it vectorises and has smaller rounding errors than one sum.
 #[inline(always)]
 pub fn sum_by(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; 16];

@@ -1,11 +1,11 @@
-//! Matrices laid out for the product's inner loop: weights once, at load; activations before each product.
+//! Lays out matrices for the inner loop of the product: weights once at load, activations before each product.
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Most rows of a register tile: with two vectors across, 28 of 32 registers hold sums.
+/// The most rows of a register tile. With two vectors per row, 28 of the 32 registers hold sums.
 pub const MOST_ROWS: usize = 14;
 
 /// How wide this processor's register tiles are.
@@ -18,7 +18,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// That of the instructions in use: 14×32 with AVX-512, 6×16 with AVX2, 14×8 with NEON.
+    /// The tile for this processor's instructions: 14×32 with AVX-512, 6×16 with AVX2, 14×8 with NEON.
     pub fn here() -> Shape {
         struct Here;
         impl WithSimd for Here {
@@ -41,7 +41,7 @@ pub struct Packed {
     k: usize,
 }
 
-/// In the narrowest type that every value fits: a file of halves takes no more memory than it has bytes.
+/// Values in the narrowest type that holds each exactly, so that a file in half precision takes no more memory than on disk.
 enum Values {
     F32(Vec<f32>),
     F16(Vec<f16>),
@@ -69,12 +69,12 @@ impl Packed {
         Packed { values, shape, n, k }
     }
 
-    /// Values without those that pad.
+    /// Number of values, without padding.
     pub fn len(&self) -> usize {
         self.n * self.k
     }
 
-    /// Columns `i·cols` and on, `[k][cols]`; halves are widened into `room`.
+    /// Panel `i`, which begins at column `i·cols`, as `[k][cols]`. Halves are converted to f32 in `room`.
     pub fn panel<'a>(&'a self, i: usize, room: &'a mut Vec<f32>) -> &'a [f32] {
         let len = self.shape.cols * self.k;
         let range = i * len..(i + 1) * len;
@@ -96,20 +96,20 @@ impl Packed {
     }
 }
 
-/// Values at a time.
+/// Number of values that are converted at a time.
 const BLOCK: usize = 1024;
 
-/// The f32 of a finite half, in steps that vectorise as `half`'s do not.
+/// Converts a finite half to f32. Unlike the `half` crate's conversion, this vectorises.
 #[inline(always)]
 fn widened(bits: u16) -> f32 {
     let (sign, rest) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7FFF) << 13);
-    // Exponents count from -15 and -127. Those below the least one are taken off 2⁻¹⁴, which is exact.
+    // The exponent bias is 15 in f16 and 127 in f32. Subnormal halves are computed by subtracting 2⁻¹⁴, which is exact.
     let normal = rest + (112 << 23);
     let small = (f32::from_bits(rest + (113 << 23)) - f32::from_bits(113 << 23)).to_bits();
     f32::from_bits(sign | if rest < 1 << 23 { small } else { normal })
 }
 
-/// Whether halves hold the values to the bit, all of them finite.
+/// Whether all values are finite and f16 represents them exactly.
 fn fits_f16(values: &[f32]) -> bool {
     let (mut halves, mut again) = ([f16::ZERO; BLOCK], [0.0f32; BLOCK]);
     let (halves, again) = (&mut halves[..values.len()], &mut again[..values.len()]);
@@ -133,21 +133,21 @@ fn fill<T: Send>(out: &mut [T], weight: &[f32], k: usize, cols: usize, store: im
     );
 }
 
-/// Rows of a tile: the first, and how many.
+/// The rows of a tile: (first row, number of rows).
 pub type Rows = (usize, usize);
 
-/// `m` rows in as few tiles of at most `most` as can be, as even as can be.
+/// Divides `m` rows into as few tiles of at most `most` rows as possible, of nearly equal size.
 pub fn tiles(m: usize, most: usize) -> Vec<Rows> {
     let count = m.div_ceil(most);
     (0..count).map(|i| (i * m / count, (i + 1) * m / count - i * m / count)).collect()
 }
 
-/// Rows of all tiles.
+/// Number of rows of all tiles together.
 pub fn rows_of(tiles: &[Rows]) -> usize {
     tiles.last().map_or(0, |(first, rows)| first + rows)
 }
 
-/// `values`, so many for each row, cut where tiles end.
+/// Splits `values`, with `per_row` of them for each row, into one slice per tile.
 pub fn by_tile<'a, T>(values: &'a mut [T], per_row: usize, tiles: &[Rows]) -> Vec<(Rows, &'a mut [T])> {
     let mut rest = values;
     let cut = |&(first, rows): &Rows| {
@@ -158,7 +158,7 @@ pub fn by_tile<'a, T>(values: &'a mut [T], per_row: usize, tiles: &[Rows]) -> Ve
     tiles.iter().map(cut).collect()
 }
 
-/// Activations `[m, k]` by tile: `[k][rows]` one after another, each where its first row was.
+/// Packs activations `[m, k]` tile by tile as `[k][rows]`. Each tile begins at the same offset as its first row.
 pub fn pack_rows(x: &[f32], k: usize, tiles: &[Rows], out: &mut Vec<f32>) {
     let m = rows_of(tiles);
     if out.len() < m * k {

@@ -1,4 +1,4 @@
-//! What the processor can do at most: multiply-adds in registers, and a large copy.
+//! Measures the highest rates of the processor, by multiply-adds in registers and by a large copy.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -8,14 +8,14 @@ use rayon::prelude::*;
 
 use crate::executor::Peak;
 
-/// Floats of either side of the copy: 64 MB.
+/// Number of floats in the source, and in the destination, of the copy: 64 MiB each.
 const COPIED: usize = 16 << 20;
 /// Rounds of multiply-adds: some milliseconds.
 const ROUNDS: usize = 1 << 20;
-/// Independent sums: more than any processor has multiply-adds under way.
+/// Number of independent sums: more than any processor has multiply-adds in progress at a time.
 const SUMS: usize = 12;
 
-/// Multiply-adds that touch no memory; gives how many floats each works on.
+/// Multiply-adds that use no memory. Returns how many floats one instruction works on.
 struct MultiplyAdds;
 
 impl WithSimd for MultiplyAdds {
@@ -46,7 +46,7 @@ pub fn measure() -> Peak {
     Peak { fma: flop / seconds, matrix: None, copy: (8 * COPIED) as f64 / copy }
 }
 
-/// The least of five times.
+/// The shortest of five times.
 fn best(mut run: impl FnMut()) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..5 {

@@ -93,7 +93,7 @@ impl Run {
             Kind::Input => self.inputs.iter().find(|(name, _)| *name == tensor.name).map(|(_, input)| input.data()),
             Kind::Weight(_) => self.weights[id.index()].as_deref().map(|weight| match weight {
                 Weight::Plain(values) => Data::F32(values),
-                // Read as a matrix.
+                // A linear layer's weight is read as a matrix, not here.
                 Weight::Matrix(_) => Data::F32(&[]),
             }),
             Kind::Activation => self.plan.slot(id).map(|slot| Data::F32(&slots[slot][..tensor.len()])),
@@ -103,7 +103,7 @@ impl Run {
 
     fn node(&self, node: &Node, slots: &mut [Vec<f32>], scratch: &mut Vec<f32>) -> Result<()> {
         let slot = self.plan.slot(node.output).ok_or_else(|| Error::shape(&node.label, "has no slot"))?;
-        // The output's slot holds none of the operands, so it can be taken out while they are borrowed.
+        // The output's slot holds none of the operands, so it can be moved out while the operands are borrowed.
         let mut out = std::mem::take(&mut slots[slot]);
         let operands: Result<Vec<_>> =
             node.inputs.iter().map(|id| id.map(|id| self.get(id, slots)).transpose()).collect();
@@ -123,7 +123,7 @@ pub fn run_op(op: &Op, operands: &Operands<'_>, out: &mut [f32]) -> Result<()> {
     run_with(op, operands, None, &mut Vec::new(), out)
 }
 
-/// The same with a weight that is laid out already and room that is kept.
+/// Like [`run_op`], with a weight that is already laid out and memory that is kept between calls.
 fn run_with(
     op: &Op,
     operands: &Operands<'_>,

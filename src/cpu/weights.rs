@@ -12,10 +12,10 @@ use crate::graph::{Graph, Precision, TensorId, WeightRef};
 use crate::model::WeightLoader;
 use crate::ops::Op;
 
-/// A weight as it is used.
+/// A weight in the form in which it is used.
 pub enum Weight {
     Plain(Vec<f32>),
-    /// A linear layer's.
+    /// The weight of a linear layer, laid out for the product.
     Matrix(Matrix),
 }
 
@@ -37,7 +37,7 @@ pub fn of_tensors(weights: &Weights, graph: &Graph) -> Option<OfTensors> {
 /// Loads the weights that a graph reads and that are not in `known`.
 ///
 /// # Errors
-/// Whatever reading the checkpoint can fail with.
+/// Errors of reading the checkpoint.
 pub fn load(loader: &dyn WeightLoader, graph: &Graph, known: &HashSet<WeightRef>) -> Result<Weights> {
     let products = graph.nodes().iter().filter(|node| matches!(node.op, Op::Linear(_)));
     let matrices: HashSet<TensorId> = products.filter_map(|node| node.inputs[1]).collect();

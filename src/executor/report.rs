@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::ops::Cost;
 
-/// What a device can do at most, measured on it.
+/// The highest rates of a device, measured on the device itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Peak {
-    /// f32 multiply-adds outside matrix cores, in FLOP a second (two each).
+    /// f32 arithmetic outside matrix cores, in FLOP per second; a multiply-add counts as two.
     pub fma: f64,
-    /// Products of f16 with f32 sums on matrix cores, in FLOP a second, where the session uses them.
+    /// f16 products with f32 sums on matrix cores, in FLOP per second; `None` if the session does not use matrix cores.
     pub matrix: Option<f64>,
-    /// Bytes read plus bytes written a second by a copy larger than most caches.
+    /// Bytes read plus bytes written per second by a copy that is larger than most caches.
     pub copy: f64,
 }
 
@@ -23,7 +23,7 @@ impl Peak {
     }
 }
 
-/// What one operation of a graph took.
+/// The measured time of one operation of a graph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpTime {
     /// A path such as `blocks.3.attn.qkv`.
@@ -43,7 +43,7 @@ pub struct Choice {
     pub class: String,
     /// The kernel.
     pub kernel: String,
-    /// Seconds it took in the trial, whose size the class states; `None` where it was remembered.
+    /// Seconds of one run in the measurement; `None` if the choice was read from disk.
     pub seconds: Option<f64>,
 }
 
@@ -56,12 +56,12 @@ pub struct Tuning {
     pub dropped: BTreeMap<String, String>,
 }
 
-/// Seconds spent so far on what is done once.
+/// Seconds spent so far on work that is done once per model and device.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Startup {
-    /// Reading weights and handing them to the device.
+    /// Reading weights and uploading them.
     pub weights: f64,
-    /// Trying kernels.
+    /// Measuring kernels to choose among them.
     pub tuning: f64,
     /// Compiling pipelines.
     pub pipelines: f64,

@@ -1,4 +1,4 @@
-//! Which adapters there are, and which one a request means.
+//! Lists the adapters (GPUs as seen through a driver), and finds the one that a request means.
 
 use crate::device::{Adapter, Device, MatrixShape};
 use crate::error::{Error, Result};
@@ -30,10 +30,12 @@ pub fn automatic(reports: &[Adapter]) -> (Option<usize>, String) {
     real.sort_by_key(|&i| (rank(reports[i].kind, low_power), i));
     match real[..] {
         [] if reports.is_empty() => (None, "there is no Vulkan, Metal or DX12 adapter".to_owned()),
-        [] => (None, "only software adapters were found, which are used when named".to_owned()),
+        [] => (None, "only software adapters were found, which are used only if they are named".to_owned()),
         [only] => (Some(only), "it is the only real GPU".to_owned()),
         [first, ..] if low_power => (Some(first), format!("WGPU_POWER_PREF=low prefers {} ones", reports[first].kind)),
-        [first, ..] => (Some(first), format!("{} comes first among {} real GPUs", reports[first].kind, real.len())),
+        [first, ..] => {
+            (Some(first), format!("of {} real GPUs, the {} one is preferred", real.len(), reports[first].kind))
+        }
     }
 }
 
@@ -69,7 +71,7 @@ pub(super) async fn choose(request: &Device) -> Result<Option<Candidate>> {
 fn named(name: &str, reports: &[Adapter]) -> Result<usize> {
     let fail = |reason: String| Err(Error::NoDevice { request: name.to_owned(), reason });
     let known = || match reports {
-        [] => "no adapter was found; `cpu` always works".to_owned(),
+        [] => "no adapter was found; use `cpu` for the processor".to_owned(),
         _ => format!("adapters: {}", reports.iter().map(|r| r.name.as_str()).collect::<Vec<_>>().join("; ")),
     };
     if let Ok(index) = name.parse::<usize>() {

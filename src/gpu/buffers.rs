@@ -1,4 +1,4 @@
-//! Buffers and bind groups of the kinds that runs need.
+//! Creates the buffers and bind groups that a run needs.
 
 use half::slice::HalfFloatSliceExt;
 
@@ -28,7 +28,7 @@ impl Device {
         })
     }
 
-    /// The first `len` floats of a mapped buffer, which is unmapped.
+    /// Reads the first `len` floats of a mapped buffer, then unmaps it.
     pub fn take_mapped(&self, buffer: &wgpu::Buffer, len: usize, dtype: Dtype) -> Result<Vec<f32>> {
         let mapped = buffer.slice(..).get_mapped_range().map_err(|error| self.error(error.to_string()))?;
         let values = match dtype {

@@ -1,5 +1,5 @@
-//! Files that make the next start faster, in the user's cache folder (`VIT_GPU_CACHE` names another; empty for none).
-//! They can be deleted at any time, and nothing fails for want of them.
+//! Files that make the next start faster, kept in the user's cache folder. `VIT_GPU_CACHE` sets another folder; if it is empty, nothing is kept.
+//! They can be deleted at any time, and nothing fails if they are missing.
 //!
 //! The folder must be one that only its user writes to, as the default is: compiled code is read from it.
 

@@ -1,4 +1,4 @@
-//! What the driver compiled, kept on disk for the next start (Vulkan; other systems keep their own).
+//! Keeps the code that the driver compiled on disk for the next start. This is for Vulkan only; Metal and DX12 drivers keep their own cache.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

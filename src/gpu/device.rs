@@ -1,4 +1,4 @@
-//! A device with its errors turned into values: error scopes around creation, a lost flag, a polling thread.
+//! An open wgpu device. Its errors become `Error` values: resources are created in error scopes, loss is recorded in a flag, a thread polls.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ pub struct Device {
     pub name: String,
     pub max_binding: u64,
     poller: Poller,
-    /// Why the device was lost, or an error no scope caught.
+    /// The reason why the device was lost, or an error that happened outside an error scope.
     trouble: Arc<Mutex<Option<Trouble>>>,
     pipelines: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
     compiled: CompiledFile,
@@ -78,7 +78,7 @@ impl Device {
         // Submissions are cut to about half a second; software adapters compile within them, which can take minutes.
         let patience = Duration::from_secs(if candidate.report.is_software() { 1800 } else { 120 });
         let poller = Poller::spawn(device.clone(), patience).map_err(|error| Error::device_by(&name, error))?;
-        // Storage bindings can't pass what one u32 byte offset reaches.
+        // A storage binding must not be larger than a u32 byte offset can address.
         let max_binding =
             available.max_storage_buffer_binding_size.min(available.max_buffer_size).min(u64::from(u32::MAX) & !3);
         let compiled = CompiledFile::open(&device, &candidate.report);
@@ -119,7 +119,7 @@ impl Device {
         let errors = [popped.0.await, popped.1.await, popped.2.await];
         let error = errors.into_iter().flatten().next();
         if error.is_some() {
-            // What failed may have failed because the device is gone: let its callback say so.
+            // The reason may be that the device was lost: wait for its callback, which gives the better error.
             let _ = self.device.poll(wgpu::PollType::Poll);
         }
         self.check()?;
@@ -132,13 +132,13 @@ impl Device {
         }
     }
 
-    /// Hands commands to the device.
+    /// Submits commands to the device.
     pub fn submit(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) {
         let index = self.queue.submit(commands);
         self.poller.watch(index, None);
     }
 
-    /// Hands over what was written so far and waits until it is done.
+    /// Submits what was written so far, and waits until it is done.
     pub async fn flush(&self) -> Result<()> {
         let signal = Done::default();
         let done = signal.clone();
@@ -172,7 +172,7 @@ impl Device {
         result.map_err(|reason| self.error(reason))
     }
 
-    /// One uniform, `inputs` read-only storage buffers, one written: what every shader here binds.
+    /// The bind group layout that all shaders share: one uniform buffer, `inputs` read-only storage buffers, and one that is written.
     pub fn layout(&self, inputs: u32) -> wgpu::BindGroupLayout {
         let mut layouts = self.layouts.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
@@ -201,7 +201,7 @@ impl Device {
         self.compiled.save();
     }
 
-    /// The compiled pipeline of a dispatch, made once.
+    /// The compiled pipeline of a dispatch. It is made at the first call and then kept.
     pub async fn pipeline(&self, dispatch: &Dispatch) -> Result<wgpu::ComputePipeline> {
         let key = (dispatch.shader.name, dispatch.constants.clone(), dispatch.overrides.clone());
         let known = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();

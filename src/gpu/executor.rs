@@ -1,4 +1,4 @@
-//! Runs graphs on one device: inputs up, prepared dispatches in few submits, results back.
+//! Runs graphs on one device: uploads the inputs, submits the prepared dispatches in a few groups, reads the results.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ use crate::graph::{Dtype, Plan, Precision};
 use crate::model::WeightLoader;
 use crate::ops::Data;
 
-/// No submit is predicted to run longer: watchdogs kill what runs for seconds.
+/// Longest predicted time of one submit. Operating systems reset a GPU that is busy for some seconds without a break.
 const SUBMIT_SECONDS: f64 = 0.5;
 
 /// A model's weights, buffers and pipelines on one device.
@@ -23,19 +23,19 @@ pub struct GpuExecutor {
     pub(super) device: Arc<Device>,
     report: Adapter,
     pub(super) capabilities: Capabilities,
-    /// A run leases everything it writes to while it is handed over; the device then keeps the order.
+    /// Everything that runs write to. A run locks it while it is being submitted; after that the device keeps the runs in order.
     pub(super) lease: async_lock::Mutex<Lease>,
-    /// Two turns: one run computes while the next is handed over.
+    /// Limits runs to two at a time: one computes while the next is being submitted.
     under_way: Arc<async_lock::Semaphore>,
     /// What the last preparation left to report, so that nobody waits for a lease to read it.
     report_so_far: Mutex<(Tuning, Startup)>,
 }
 
 impl GpuExecutor {
-    /// Opens the adapter a request means; `None` where that is the processor.
+    /// Opens the adapter that a request means; `None` if the request means the processor.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] if nothing (or too much) matches, [`Error::Device`] if it can't be opened.
+    /// [`Error::NoDevice`] if no adapter, or more than one, matches the request; [`Error::Device`] if the adapter can't be opened.
     pub async fn open(
         request: &crate::device::Device,
         kernels: Kernels,
@@ -63,7 +63,7 @@ impl GpuExecutor {
         &self.report
     }
 
-    /// Hands a run to the device and returns while it computes; at most two are under way at a time.
+    /// Submits a run to the device and returns while it computes. At most two runs are in progress at a time.
     async fn begin(&self, plan: &Arc<Plan>, inputs: &Inputs<'_>) -> Result<Running> {
         self.device.check()?;
         let turn = self.under_way.acquire_arc().await;
@@ -124,9 +124,9 @@ impl GpuExecutor {
         Ok(())
     }
 
-    /// Encodes every step, handing over all but the last commands, which end with the copies for reading back.
+    /// Encodes all steps and submits them, except for the last group of commands, which ends with copying the results and is returned.
     fn encode(&self, prepared: &Prepared, slots: &[wgpu::Buffer], readback: &[wgpu::Buffer]) -> wgpu::CommandBuffer {
-        // Rough rates, on the slow side: they only decide where a long batch is cut.
+        // Rough, low estimates of the device's rates. They only decide where a long batch is divided into submits.
         let flop_per_second = if self.report.is_software() { 2e9 } else { 5e11 };
         let budget = SUBMIT_SECONDS * flop_per_second;
         let mut steps = prepared.steps.iter().peekable();

@@ -1,4 +1,4 @@
-//! Runs a plan on a GPU through wgpu. The only place that names wgpu.
+//! Runs graphs on a GPU through wgpu. No other module uses wgpu.
 
 mod adapter;
 mod buffers;

@@ -1,4 +1,4 @@
-//! What a device can do at most: multiply-adds and bytes a second, measured by kernels that do nothing else.
+//! Measures the highest rates of a device: multiply-adds and bytes per second, by kernels that do nothing else.
 
 use super::device::Device;
 use super::executor::GpuExecutor;
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::executor::Peak;
 use crate::graph::Precision;
 
-/// Bytes of either side of the copy: more than the last-level caches of today's GPUs hold.
+/// Bytes of the source, and of the destination, of the copy: more than fits the last-level caches of today's GPUs.
 const COPIED: u64 = 128 << 20;
 
 impl GpuExecutor {
@@ -52,7 +52,7 @@ async fn matrix(device: &Device, Matrices { size, lanes, .. }: Matrices, softwar
 /// Seconds that one measurement takes at least.
 const LEAST: f64 = 2e-2;
 
-/// The least time of three: the first may compile.
+/// The shortest of three times, because the first may include compiling.
 async fn least(device: &Device, dispatch: &Dispatch, buffers: &[u64]) -> Result<f64> {
     let ready = Ready::with_buffers(device, dispatch, buffers).await?;
     let mut best = f64::INFINITY;

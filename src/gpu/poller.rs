@@ -39,7 +39,7 @@ impl Poller {
                 let polled = device.poll(wait);
                 let Some(signal) = signal else { continue };
                 match polled {
-                    // Another thread's submit may have taken our callback and be about to run it.
+                    // Another thread's submit may have taken this callback and may be about to run it.
                     Ok(_) => expect_soon(&signal, patience),
                     Err(error) => signal.set(Err(error.to_string())),
                 }
@@ -60,7 +60,7 @@ impl Poller {
 impl Drop for Poller {
     fn drop(&mut self) {
         self.sender = None;
-        // A callback may hold the last handle of a session: a thread can't wait for itself.
+        // A callback may drop the last handle of a session on this thread, which can't wait for itself.
         if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id()) {
             let _ = thread.join();
         }

@@ -1,4 +1,4 @@
-//! A graph made ready for a device: slots as buffers, parameters uploaded, every dispatch bound.
+//! Prepares a graph for a device: makes buffers for its slots, uploads parameters, and creates the bind group of each dispatch.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::executor::Startup;
 use crate::graph::{Dtype, Kind, Node, Plan, TensorId};
 use crate::ops::Cost;
 
-/// Prepared graphs kept per session.
+/// Number of prepared graphs that a session keeps.
 const KEPT_PLANS: usize = 4;
 /// Offsets of uniform bindings (WebGPU's default limit).
 const UNIFORM_ALIGN: usize = 256;
@@ -30,7 +30,7 @@ pub struct Lease {
     stand_in: Option<wgpu::Buffer>,
 }
 
-/// A graph with its buffers bound.
+/// A graph that is ready to run: all its dispatches have their buffers.
 pub struct Prepared {
     pub plan: Arc<Plan>,
     pub steps: Vec<Step>,
@@ -58,7 +58,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// Puts the dispatch into a pass.
+    /// Records the dispatch into a compute pass.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.insert_debug_marker(&self.label);
         pass.set_pipeline(&self.pipeline);
@@ -73,7 +73,7 @@ impl Lease {
         Lease { weights, tuner, startup: Startup::default(), slots: Vec::new(), plans: VecDeque::new(), stand_in: None }
     }
 
-    /// The index of a graph's prepared plan, made if need be; the least recently used one makes room.
+    /// The index of the graph's prepared plan. If there is none yet, it is made, and the least recently used one is dropped if necessary.
     pub async fn prepared(&mut self, device: &Device, capabilities: Capabilities, plan: &Arc<Plan>) -> Result<usize> {
         if let Some(index) = self.plans.iter().position(|prepared| Arc::ptr_eq(&prepared.plan, plan)) {
             let prepared = self.plans.remove(index);
@@ -162,7 +162,7 @@ impl Lease {
                 offset: offset as u64,
                 size: std::num::NonZeroU64::new(dispatch.params.len() as u64),
             })];
-            // Exactly the tensor is bound, rounded up to whole vec4s: slots are shared with larger tensors.
+            // Bind only the tensor's bytes, rounded up to whole vec4s: the slot may be larger, because other tensors use it too.
             entries.extend(buffers.iter().map(|(buffer, bytes)| {
                 wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                     buffer,
@@ -183,7 +183,7 @@ impl Lease {
         Ok(Prepared { plan: Arc::clone(plan), steps, inputs, readback: ReadbackRing::default() })
     }
 
-    /// Makes slot buffers at least as large as a plan's; bound plans are forgotten when one is replaced.
+    /// Makes the slot buffers large enough for a plan. If a buffer is replaced, the prepared plans that used it are dropped.
     fn grow_slots(&mut self, device: &Device, plan: &Plan) {
         for (i, &bytes) in plan.slots().iter().enumerate() {
             if self.slots.get(i).is_none_or(|buffer| buffer.size() < bytes) {

@@ -1,4 +1,4 @@
-//! Where the time goes: each operation's own time, by timestamp queries.
+//! Measures the time of each operation with timestamp queries.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use crate::executor::{Inputs, OpTime};
 use crate::graph::Plan;
 
 impl GpuExecutor {
-    /// Runs a graph with a pass and two timestamps per operation; `None` where the adapter has no timestamps. Passes of
-    /// their own cost some microseconds each, so the sum is more than a run takes.
+    /// Runs a graph with a separate pass and two timestamps for each operation; `None` if the adapter has no timestamps. Separate
+    /// passes cost some microseconds each, so the times add up to more than a normal run takes.
     pub(super) async fn time_each(&self, plan: &Arc<Plan>, inputs: &Inputs<'_>) -> Result<Option<Vec<OpTime>>> {
         let device = &*self.device;
         if !device.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
@@ -37,7 +37,7 @@ impl GpuExecutor {
                 (queries, resolved, device.readback(bytes))
             })
             .await?;
-        // A submit per operation: no watchdog sees more than one of them.
+        // One submit per operation, so that no submit is long enough for the operating system to reset the GPU.
         for (i, step) in prepared.steps.iter().enumerate() {
             let mut encoder = device.device.create_command_encoder(&Default::default());
             let writes = wgpu::ComputePassTimestampWrites {

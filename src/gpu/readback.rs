@@ -6,8 +6,8 @@ use super::device::Device;
 use crate::error::Result;
 use crate::graph::Graph;
 
-/// Sets of buffers, one buffer per output of a graph, that no run uses at the moment. A run takes a set and gives it back
-/// when it has read its results; one that is dropped before takes its set with it.
+/// Sets of buffers that are free at the moment, with one buffer for each output of a graph. A run takes a set and gives it back
+/// when it has read its results. If a run is dropped before, its set is dropped too.
 #[derive(Clone, Default)]
 pub struct ReadbackRing(Arc<Mutex<Vec<Vec<wgpu::Buffer>>>>);
 
@@ -25,7 +25,7 @@ impl ReadbackRing {
         }
     }
 
-    /// Returns an unmapped set.
+    /// Gives back a set, whose buffers must be unmapped.
     pub fn give_back(&self, set: Vec<wgpu::Buffer>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(set);
     }

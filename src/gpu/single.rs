@@ -1,4 +1,4 @@
-//! One operation by itself: how tests and the choice of kernels hold a shader against its reference.
+//! Runs one operation by itself. Tests and the choice of kernels use this to compare a shader with its reference.
 
 use std::time::Instant;
 
@@ -104,7 +104,7 @@ impl Ready {
         Ok(Ready { pipeline, bindings, groups: dispatch.groups })
     }
 
-    /// The same with new buffers of so many bytes.
+    /// A compiled dispatch with new buffers of the given sizes in bytes.
     pub async fn with_buffers(device: &Device, dispatch: &Dispatch, bytes: &[u64]) -> Result<Ready> {
         let make = || bytes.iter().map(|bytes| device.buffer(dispatch.kernel, *bytes)).collect::<Vec<_>>();
         let buffers = device.scoped(dispatch.kernel, make).await?;
@@ -126,7 +126,7 @@ impl Ready {
 }
 
 impl Device {
-    /// Seconds of one run, averaged over as many as take `least` seconds together.
+    /// Seconds of one run: the average over enough runs to take at least `least` seconds together.
     pub async fn seconds(&self, commands: impl Fn(usize) -> wgpu::CommandEncoder, least: f64) -> Result<f64> {
         let mut count = 1;
         loop {
@@ -166,7 +166,7 @@ impl GpuExecutor {
         candidates(op, self.capabilities)
     }
 
-    /// Destroys the device, as a driver reset would: runs after this fail with [`Error::DeviceLost`].
+    /// Destroys the device, as a driver reset would. Later runs fail with [`Error::DeviceLost`]. For tests.
     pub fn lose_device(&self) {
         self.device.device.destroy();
     }

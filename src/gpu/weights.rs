@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::graph::{Dtype, Graph, Kind, WeightRef};
 use crate::model::WeightLoader;
 
-/// Bytes handed over before waiting for the device to take them.
+/// Bytes that are uploaded before waiting for the device.
 const STEP: u64 = 16 << 20;
 
 /// A weight and whether it lies transposed.
@@ -32,7 +32,7 @@ impl Weights {
         self.buffers.get(&(at.clone(), transposed))
     }
 
-    /// Loads what a graph reads and is not there yet.
+    /// Loads the weights that a graph reads and that are not on the device yet.
     pub async fn load(&mut self, device: &Device, graph: &Graph) -> Result<()> {
         let mut pending = 0;
         for node in graph.nodes() {
@@ -58,7 +58,7 @@ impl Weights {
                 self.loader.load(&at.name, at.rows.map_or(0, |(first, _)| first), &mut values)?;
                 let columns = if transpose { tensor.shape[0] } else { tensor.len().max(1) };
                 let inner = tensor.len() / columns;
-                // Written in pieces of whole rows of the device's layout, so that no staging copy passes STEP.
+                // Written in groups of whole rows of the device's layout, so that no staging copy is larger than STEP.
                 let rows_a_step = rows_a_step(columns, inner, tensor.dtype.bytes());
                 for first in (0..inner).step_by(rows_a_step) {
                     let rows = rows_a_step.min(inner - first);
@@ -107,7 +107,7 @@ pub fn stored(values: &[f32], dtype: Dtype) -> Vec<u8> {
 /// Rows `first..first + rows` of the transpose of `values` `[columns, inner]`.
 pub fn transpose_rows(values: &[f32], inner: usize, columns: usize, first: usize, rows: usize) -> Vec<f32> {
     let mut out = vec![0.0; rows * columns];
-    // Square blocks keep both sides in cache.
+    // Transposing in square blocks keeps source and destination in the cache.
     const BLOCK: usize = 16;
     for row in (0..rows).step_by(BLOCK) {
         for column in (0..columns).step_by(BLOCK) {

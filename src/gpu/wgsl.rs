@@ -1,7 +1,7 @@
-//! Puts a shader's text together: constants in front, loops written out.
+//! Assembles a shader's text: puts constants in front and unrolls loops.
 //!
-//! Register tiles must be loose variables and straight code, since drivers keep arrays in memory and may leave loops alone.
-//! So shader files say once what is written out many times:
+//! Register tiles must be single variables and code without loops, because drivers keep arrays in memory and may not unroll loops.
+//! So shader files mark the loops that are unrolled here:
 //!
 //! ```text
 //! //# for r in ROWS
@@ -16,7 +16,7 @@ use crate::graph::Precision;
 /// Constants by name.
 pub type Constants = Vec<(&'static str, u32)>;
 
-/// The whole text: `enable`s, the element types `E` and `E4` of a precision, constants, then `parts` with loops written out.
+/// The whole text: `enable`s, the element types `E` and `E4` of a precision, constants, then `parts` with their loops unrolled.
 pub fn assemble(parts: &[&str], enables: &[&str], precision: Precision, constants: &[(&str, u32)]) -> String {
     let mut text: String = enables.iter().map(|name| format!("enable {name};\n")).collect();
     text.push_str(match precision {

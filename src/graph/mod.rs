@@ -1,4 +1,4 @@
-//! The forward pass as plain data: tensors, nodes, and a plan for their memory. Knows no model and no device.
+//! The forward pass as plain data: tensors, operations, and a plan for their memory. Independent of models and devices.
 
 mod plan;
 
@@ -7,7 +7,7 @@ pub use plan::Plan;
 use crate::error::{Error, Result};
 use crate::ops::{Cost, Element, Op, product};
 
-/// Names a tensor of one [`Graph`].
+/// Identifies a tensor of one [`Graph`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TensorId(usize);
 
@@ -19,7 +19,7 @@ impl TensorId {
     }
 }
 
-/// What weights and activations are stored in. Norms, the softmax and sums of floats are f32 in all.
+/// The number type of weights and activations. Norms, the softmax and sums of floats are f32 in every precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
     /// 32-bit floats: PyTorch's numbers.
@@ -27,8 +27,8 @@ pub enum Precision {
     F32,
     /// 16-bit floats (IEEE half), on GPUs that have them.
     F16,
-    /// Products of 8-bit whole numbers in the blocks, on the processor: weights with a scale per output channel, activations
-    /// with a range per row. All else is f32.
+    /// Products of 8-bit integers in the blocks, on the processor only: weights have a scale per output channel, activations
+    /// a range per row. Everything else is f32.
     I8,
 }
 
@@ -63,7 +63,7 @@ impl std::str::FromStr for Precision {
     }
 }
 
-/// Element type of a tensor as the graph sees it.
+/// Element type of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dtype {
     /// 32-bit float.
@@ -109,7 +109,7 @@ pub struct WeightRef {
 pub enum Kind {
     /// Given by the caller at each run.
     Input,
-    /// Loaded once.
+    /// Loaded once, from the checkpoint.
     Weight(WeightRef),
     /// Written by one or more nodes.
     Activation,
@@ -118,13 +118,13 @@ pub enum Kind {
 /// A tensor: name, shape, type, origin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
-    /// Path-like name, unique in its graph for inputs and weights.
+    /// Name, such as `blocks.3.attn.qkv.weight`; unique in its graph for inputs and weights.
     pub name: String,
     /// Row-major shape.
     pub shape: Vec<usize>,
     /// Element type.
     pub dtype: Dtype,
-    /// Origin.
+    /// Whether it is an input, a weight or an activation.
     pub kind: Kind,
 }
 
@@ -199,13 +199,13 @@ impl Graph {
         &self.nodes
     }
 
-    /// Tensors that outlive the run, by the name the caller knows.
+    /// The tensors that a run returns, each with its output name.
     #[must_use]
     pub fn outputs(&self) -> &[(String, TensorId)] {
         &self.outputs
     }
 
-    /// What weights and activations are stored in.
+    /// The number type of weights and activations.
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.precision
@@ -278,7 +278,7 @@ impl Graph {
         Ok(())
     }
 
-    /// Keeps a tensor for the caller under `name`.
+    /// Makes a tensor an output of the graph, called `name`.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if no node has written it.
@@ -305,7 +305,7 @@ impl Graph {
         })
     }
 
-    /// The same with their ids.
+    /// The weights it reads, each once, with its id.
     pub fn weight_ids(&self) -> impl Iterator<Item = (TensorId, &WeightRef)> {
         self.tensors.iter().enumerate().filter_map(|(i, tensor)| match &tensor.kind {
             Kind::Weight(at) => Some((TensorId(i), at)),

@@ -5,9 +5,9 @@ use crate::error::{Error, Result};
 
 /// A graph with the slot that each activation lives in, and how large the slots must be.
 ///
-/// One tensor at a time has a slot to itself: storage that is written is exclusive to its buffer on a GPU, so an output
-/// never shares a slot with a tensor that is still read, the operands of its own node included. Outputs of the graph keep
-/// their slot to the end.
+/// A slot holds one tensor at a time. On a GPU, a buffer that is written by a dispatch can't be read by it. So an output
+/// never shares a slot with a tensor that is still needed, not even with the operands of its own node. Outputs of the graph keep
+/// their slot until the end of the run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     graph: Graph,
@@ -51,7 +51,7 @@ impl Plan {
         &self.graph
     }
 
-    /// The free slot that wastes least, or the largest one grown, or a new one.
+    /// Takes the smallest free slot that is large enough; otherwise enlarges the largest free slot; otherwise adds a slot.
     fn take(&mut self, free: &mut Vec<usize>, bytes: u64) -> usize {
         let fitting =
             free.iter().copied().filter(|&slot| self.slots[slot] >= bytes).min_by_key(|&slot| self.slots[slot]);
@@ -85,7 +85,7 @@ impl Plan {
     }
 }
 
-/// The last node that touches each activation; `None` where it must outlive the run (or is none).
+/// The last node that uses each activation; `None` for graph outputs and for tensors that are not activations.
 fn last_uses(graph: &Graph) -> Vec<Option<usize>> {
     let mut last = vec![None; graph.tensors.len()];
     for (step, node) in graph.nodes.iter().enumerate() {
@@ -168,6 +168,6 @@ mod tests {
     #[test]
     fn a_tensor_over_the_limit_is_named() {
         let error = Plan::new(graph(&[(0, 0, 100)], &[0]), 400).unwrap_err();
-        assert_eq!(error.to_string(), "tensor `t0` needs 656 bytes, the device binds at most 400");
+        assert_eq!(error.to_string(), "tensor `t0` needs 656 bytes, but a buffer on this device can have at most 400");
     }
 }

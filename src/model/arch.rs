@@ -8,13 +8,13 @@ use crate::ops::{Activation, PoolKind};
 
 static TABLE: &str = include_str!("architectures.csv");
 
-/// Names that timm has given up, each with the one that replaces it.
+/// Architecture names that timm no longer uses, each with the name that replaced it.
 static RENAMED: &str = include_str!("renamed_architectures.txt");
 
-/// timm's architectures of other classes, whose tensors could be taken for a VisionTransformer's.
+/// timm's architectures of other classes whose tensor names look like a VisionTransformer's.
 static OTHERS: &str = include_str!("other_architectures.txt");
 
-/// Whether timm has an architecture of this name that is no VisionTransformer.
+/// Whether this is the name of a timm architecture that is not a `VisionTransformer`.
 #[must_use]
 pub fn is_other(name: &str) -> bool {
     let name = name.split('.').next().unwrap_or_default();
@@ -29,8 +29,8 @@ pub fn lookup(name: &str) -> Option<VitConfig> {
 
 /// The constructor arguments of a timm architecture name, `None` for one that is not in the table.
 ///
-/// A `.tag` behind the name (`.augreg_in21k`) is ignored. Where a name ends in an image size that timm has no model of, the
-/// model of the same name at another size is taken: `vit_tiny_patch16_64`.
+/// A `.tag` after the name (`.augreg_in21k`) is ignored. If the name ends in an image size that timm has no model for, the model of
+/// the same name at another size is used: `vit_tiny_patch16_64`.
 #[must_use]
 pub fn arguments(name: &str) -> Option<Arguments> {
     let name = name.split('.').next()?;
@@ -74,7 +74,7 @@ fn row(text: &str) -> Option<Arguments> {
             "act_layer" => made.act_layer = Activation::named(cell)?,
             "norm_layer" => made.norm_layer.rms = NormLayer::named(cell)?.rms,
             "norm_eps" => made.norm_layer.eps = cell.parse().ok()?,
-            // The script sees to it that both norms of a row are the same.
+            // `scripts/architectures.py` checks that both norms of a row are the same.
             "embed_norm_layer" => made.embed_norm_layer = Some(made.norm_layer),
             "block_fn" => made.block_fn = block_fn(cell)?,
             "class_token" => made.class_token = flag()?,

@@ -1,4 +1,4 @@
-//! The options that tell one Vision Transformer from another, as numbers and switches.
+//! The configuration of a Vision Transformer: its sizes and options.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub enum Head {
     Distilled,
 }
 
-/// How a block joins its branches to the residual.
+/// Where a block has its norms, and how it adds attention and MLP to the residual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Block {
@@ -29,29 +29,29 @@ pub enum Block {
     ResPost,
     /// `x + ls(attn(n)) + ls(mlp(n))` with one norm `n = norm1(x)` (ViT-22B; timm's `xp` models).
     ParallelScaling,
-    /// So many attention branches of `x` added at once, then so many MLPs (Touvron et al. 2022; timm's `18x2` models).
+    /// This many attention branches, all applied to `x` and added together, then as many MLPs (Touvron et al. 2022; timm's `18x2`).
     ParallelThings(usize),
 }
 
-/// What lies between an MLP's two products.
+/// What an MLP computes between its two linear layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mlp {
     /// The activation.
     Plain,
-    /// There is no second product: the activation's result joins the residual.
+    /// There is no second linear layer: the activation's result is added to the residual.
     Single,
-    /// A gated linear unit: `act(a)·b` of the halves `a` and `b` of twice the width.
+    /// A gated linear unit: the first layer gives twice the width, with halves `a` and `b`, and the result is `act(a)·b`.
     Glu,
 }
 
-/// What a norm takes together.
+/// Over which axes a norm computes mean and variance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormAxes {
     /// The channels of each token.
     Channels,
-    /// Everything, the batch included; weights have that whole shape.
+    /// All axes, the batch included. The norm's weights then have the shape of the whole tensor.
     Joint,
 }
 
@@ -59,11 +59,11 @@ pub enum NormAxes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Batch {
-    /// Not at all: batches may be split and padded.
+    /// They don't: batches may be split and padded.
     Independent,
-    /// Attention is across the batch, among the tokens at one position (a batch given where a sequence is expected).
+    /// Attention mixes the images of a batch, separately for each token position (`nn.TransformerEncoder` without `batch_first`).
     Coupled,
-    /// Weights are for exactly this many images.
+    /// Norm weights include the batch axis, so a batch must have exactly this many images.
     Fixed(usize),
 }
 
@@ -71,7 +71,7 @@ pub enum Batch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
-    /// One token, or tokens averaged or compared.
+    /// One token, or the mean or maximum of several tokens.
     Tokens(PoolKind),
     /// The mean of the class and the distillation token (timm's distilled DeiT; each of its heads reads its own token).
     ClassAndDistillation,
@@ -92,7 +92,7 @@ impl Pooling {
     pub const CLASS: Pooling = Pooling::Tokens(PoolKind::Token(0));
 }
 
-/// Everything about a model that its weights don't say, in timm's vocabulary. Nothing here is folded into weights.
+/// The sizes and options of a model, under timm's names. The weights stay as they are in the file, whatever these say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VitConfig {
@@ -102,17 +102,17 @@ pub struct VitConfig {
     pub patch_size: (usize, usize),
     /// Colour channels.
     pub in_chans: usize,
-    /// D.
+    /// Width of a token: its number of channels (D).
     pub embed_dim: usize,
-    /// Blocks.
+    /// Number of transformer blocks.
     pub depth: usize,
-    /// H.
+    /// Number of attention heads in each block (H).
     pub num_heads: usize,
-    /// d; `num_heads · head_dim` may differ from `embed_dim`.
+    /// Width of one attention head (d). `num_heads · head_dim` may differ from `embed_dim`.
     pub head_dim: usize,
-    /// M, the width of the MLP's hidden layer.
+    /// Width of the MLP's hidden layer (M).
     pub mlp_hidden: usize,
-    /// Whether patches are projected; else a token is its patch's pixels.
+    /// Whether patches go through a linear projection. If not, the pixels of a patch are the token.
     pub patch_proj: bool,
     /// Whether patches are normalised before they are projected.
     pub patch_norm: bool,
@@ -124,12 +124,12 @@ pub struct VitConfig {
     pub qkv_bias: bool,
     /// Whether q and k are normalised within each head (`q_norm`, `k_norm`).
     pub qk_norm: bool,
-    /// Whether the mixed values are normalised before the output projection (`attn.norm`, BEiT-3).
+    /// Whether the result of attention is normalised before the output projection (`attn.norm`, BEiT-3).
     #[serde(default)]
     pub attn_norm: bool,
-    /// Whether attention ends in an output projection.
+    /// Whether attention has an output projection.
     pub attn_proj: bool,
-    /// Whether that projection has a bias.
+    /// Whether the projection above has a bias.
     pub proj_bias: bool,
     /// Whether the MLP's hidden layer is normalised (`mlp.norm`, BEiT-3).
     #[serde(default)]
@@ -143,7 +143,7 @@ pub struct VitConfig {
     pub class_token: bool,
     /// Whether a distillation token comes second.
     pub dist_token: bool,
-    /// Register tokens after those.
+    /// Number of register tokens, which follow the class and distillation tokens.
     pub reg_tokens: usize,
     /// Whether there is a position table (`pos_embed`).
     pub pos_embed: bool,
@@ -153,13 +153,13 @@ pub struct VitConfig {
     pub pre_norm: bool,
     /// Epsilon of every norm.
     pub norm_eps: f32,
-    /// What norms take together.
+    /// Over which axes norms compute mean and variance.
     pub norm_axes: NormAxes,
-    /// Whether norms have neither mean nor bias (RMSNorm).
+    /// Whether norms are RMSNorms, which subtract no mean and have no bias.
     pub rms_norm: bool,
-    /// How branches join the residual.
+    /// Where the norms are, and how attention and MLP are added to the residual.
     pub block: Block,
-    /// What lies between the MLP's products.
+    /// What the MLP computes between its two linear layers.
     pub mlp: Mlp,
     /// The MLP's activation, or its gate's.
     pub act: Activation,
@@ -177,16 +177,16 @@ pub struct VitConfig {
     pub fc_norm: bool,
     /// Width of a layer before the head (`pre_logits`, a pooler), if there is one.
     pub pre_logits: Option<usize>,
-    /// That layer's activation, tanh as a rule.
+    /// The activation of the `pre_logits` layer; usually tanh.
     pub pre_logits_act: Activation,
-    /// Width of a projection after that (CLIP), if there is one.
+    /// Width of CLIP's projection after the pooled vector, if there is one.
     pub projection: Option<usize>,
-    /// Whether that projection has a bias.
+    /// Whether the projection above has a bias.
     #[serde(default)]
     pub projection_bias: bool,
-    /// What makes the logits.
+    /// How the pooled vector becomes logits.
     pub head: Head,
-    /// K; 0 without a head.
+    /// Number of classes (K); 0 if the model has no head.
     pub num_classes: usize,
     /// How images of a batch depend on each other.
     pub batch: Batch,
@@ -258,25 +258,25 @@ impl VitConfig {
         usize::from(self.class_token) + usize::from(self.dist_token) + self.reg_tokens
     }
 
-    /// T: prefix tokens and patches.
+    /// Number of tokens (T): prefix tokens and patches.
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.prefix_tokens() + self.grid().0 * self.grid().1
     }
 
-    /// Elements of one patch, C·P·P.
+    /// Number of values in one patch: channels · patch height · patch width.
     #[must_use]
     pub fn patch_len(&self) -> usize {
         self.in_chans * self.patch_size.0 * self.patch_size.1
     }
 
-    /// Width of q, k or v: H·d.
+    /// Width of each of q, k and v: `num_heads · head_dim`.
     #[must_use]
     pub fn attn_dim(&self) -> usize {
         self.num_heads * self.head_dim
     }
 
-    /// Width of what pooling leaves.
+    /// Width of the pooled tokens, before the `pre_logits` layer and the projection.
     #[must_use]
     pub fn pool_dim(&self) -> usize {
         match self.pool {
@@ -285,25 +285,25 @@ impl VitConfig {
         }
     }
 
-    /// F: width of the pooled vector.
+    /// Width of the `pooled` output (F), after the `pre_logits` layer and the projection.
     #[must_use]
     pub fn pooled_dim(&self) -> usize {
         self.projection.or(self.pre_logits).unwrap_or(self.pool_dim())
     }
 
-    /// The batch size for which weights are shaped: the only one there may be, or 1.
+    /// The batch size that the weights are shaped for; 1 if any batch size can be run.
     #[must_use]
     pub fn weight_batch(&self) -> usize {
         if let Batch::Fixed(size) = self.batch { size } else { 1 }
     }
 
-    /// Refuses sizes that no forward pass could have.
+    /// Checks that the sizes are possible and fit each other.
     ///
     /// # Errors
     /// [`Error::Config`] names the field, with `file` as the file at fault.
     pub fn validate(&self, file: &str) -> Result<()> {
         let fail = |reason: String| Err(Error::config(file, reason));
-        // Far beyond every model there is, and small enough for products of two to overflow nothing.
+        // Far larger than in any known model, and small enough that the product of two sizes can't overflow.
         let wide = 1 << 20;
         let pool = self.pool_mlp_hidden.unwrap_or(self.mlp_hidden);
         for (name, value, most) in [
@@ -331,13 +331,19 @@ impl VitConfig {
         let (grid_h, grid_w) = self.grid();
         if grid_h == 0 || grid_w == 0 || self.img_size.0.max(self.img_size.1) > 1 << 16 {
             let ((h, w), (ph, pw)) = (self.img_size, self.patch_size);
-            return fail(format!("an image of {h}x{w} has no patches of {ph}x{pw}, or too many"));
+            return fail(format!(
+                "an image of {h}x{w} can't be cut into patches of {ph}x{pw}: it has none, or too many"
+            ));
         }
         if self.tokens() > 1 << 20 {
             return fail(format!("an image of {}x{} makes {} tokens", self.img_size.0, self.img_size.1, self.tokens()));
         }
         if self.pos_prefix > self.prefix_tokens() {
-            return fail(format!("{} prefix positions for {} prefix tokens", self.pos_prefix, self.prefix_tokens()));
+            return fail(format!(
+                "the position table covers {} prefix tokens, the model has {}",
+                self.pos_prefix,
+                self.prefix_tokens()
+            ));
         }
         if !(self.norm_eps.is_finite() && self.norm_eps >= 0.0) {
             return fail(format!("norm eps is {}", self.norm_eps));
@@ -356,12 +362,16 @@ impl VitConfig {
         }
         if !self.attn_proj && self.attn_dim() != self.embed_dim {
             return fail(format!(
-                "{} heads of {} are not the width of {}",
+                "{} heads of width {} don't add up to the width {}, which attention without an output projection needs",
                 self.num_heads, self.head_dim, self.embed_dim
             ));
         }
         if !self.patch_proj && self.patch_len() != self.embed_dim {
-            return fail(format!("patches of {} values are not the width of {}", self.patch_len(), self.embed_dim));
+            return fail(format!(
+                "patches have {} values, but without a projection they must have the width {}",
+                self.patch_len(),
+                self.embed_dim
+            ));
         }
         if let Block::ParallelThings(branches @ (0 | 257..)) = self.block {
             return fail(format!("a block of {branches} branches"));

@@ -35,9 +35,9 @@ pub enum GlobalPool {
 /// A norm's class and epsilon: `norm_layer`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NormLayer {
-    /// Whether it is an RMSNorm.
+    /// `true` for RMSNorm, `false` for LayerNorm.
     pub rms: bool,
-    /// What is added to the variance.
+    /// Epsilon: the number added to the variance.
     pub eps: f32,
 }
 
@@ -138,12 +138,12 @@ impl Arguments {
         (cfg.proj_bias, cfg.mlp_bias) = (self.proj_bias, self.proj_bias);
         (cfg.attn_norm, cfg.mlp_norm) = (self.scale_attn_norm, self.scale_mlp_norm);
         (cfg.class_token, cfg.reg_tokens) = (self.class_token, self.reg_tokens);
-        // The embedding's bias is left out where a norm with one follows.
+        // The patch embedding has no bias if a norm with a bias follows it.
         (cfg.pre_norm, cfg.patch_bias) = (self.pre_norm, !self.pre_norm);
         (cfg.rms_norm, cfg.norm_eps) = (self.norm_layer.rms, self.norm_layer.eps);
         cfg.embed_norm = self.embed_norm_layer.is_some();
         if self.embed_norm_layer.is_some_and(|norm| norm != self.norm_layer) {
-            return Err("embed_norm_layer is another norm than norm_layer: both must be the same here".to_owned());
+            return Err("embed_norm_layer and norm_layer are different norms, which is not supported".to_owned());
         }
         cfg.act = self.act_layer;
         cfg.block = self.block_fn;
@@ -179,7 +179,7 @@ impl Arguments {
             MlpLayer::Plain => (Mlp::Plain, hidden),
             MlpLayer::Glu => (Mlp::Glu, hidden),
             MlpLayer::GluMlp | MlpLayer::GluPacked if hidden.is_multiple_of(2) => (Mlp::Glu, hidden / 2),
-            _ => return Err(format!("an MLP of {hidden} is not split in halves")),
+            _ => return Err(format!("a gated MLP needs an even hidden width, not {hidden}")),
         };
         // Attention pooling ends in a plain MLP of the whole width, whatever the blocks have.
         cfg.pool_mlp_hidden = (self.pool() == GlobalPool::Map && hidden != cfg.mlp_hidden).then_some(hidden);
@@ -201,7 +201,7 @@ impl Arguments {
                     "a distilled model pools its class and distillation tokens, which have positions".to_owned()
                 );
             }
-            // Its forward pass knows neither registers nor `fc_norm`, and always adds positions.
+            // VisionTransformerDistilled's forward pass ignores registers and `fc_norm`, and always adds positions.
             (cfg.dist_token, cfg.reg_tokens, cfg.fc_norm, cfg.pos_embed) = (true, 0, false, true);
         }
         let prefix = cfg.prefix_tokens();
@@ -220,7 +220,7 @@ impl Arguments {
 }
 
 impl GlobalPool {
-    /// By timm's name, for those that can be run here.
+    /// The pooling with this name in timm; `None` if it is not supported.
     #[must_use]
     pub fn named(name: &str) -> Option<GlobalPool> {
         Some(match name {
@@ -235,7 +235,7 @@ impl GlobalPool {
 }
 
 impl MlpLayer {
-    /// By the name of its class.
+    /// The MLP with this class name in timm; `None` if it is not supported.
     #[must_use]
     pub fn named(name: &str) -> Option<MlpLayer> {
         Some(match name {
@@ -249,7 +249,7 @@ impl MlpLayer {
 }
 
 impl NormLayer {
-    /// By timm's name (`get_norm_layer`: case and underscores don't count), with its class's epsilon.
+    /// The norm with this name in timm, with the default epsilon of its class. Case and underscores are ignored, as in `get_norm_layer`.
     #[must_use]
     pub fn named(name: &str) -> Option<NormLayer> {
         let rms = match name.replace('_', "").to_lowercase().as_str() {

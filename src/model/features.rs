@@ -1,4 +1,4 @@
-//! What sets a model apart from a plain ViT, in words.
+//! Describes in words how a model differs from a plain ViT.
 
 use super::{Batch, Block, Head, Mlp, NormAxes, Pooling, VitConfig};
 use crate::ops::{Activation, PoolKind};

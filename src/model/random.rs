@@ -32,8 +32,8 @@ impl HashedValues {
     }
 }
 
-/// Centre and spread of a canonical weight, so that values look like a trained model's: norm weights away from 1, biases
-/// away from 0, every branch felt in the residual.
+/// Centre and spread of a weight's values. They are chosen so that every parameter changes the result, as in a trained model: norm
+/// weights differ from 1, biases differ from 0, and every branch changes the residual.
 #[must_use]
 pub fn spread(name: &str, shape: &[usize]) -> (f32, f32) {
     match shape {

@@ -15,14 +15,14 @@ pub struct WeightSpec {
 
 /// Gives an executor its weights one at a time, so that no second copy of the model is ever in memory.
 pub trait WeightLoader: Send + Sync {
-    /// Fills `out` with rows `first..` of the weight `name`, as f32; `out` decides how many.
+    /// Fills `out` with the values of the weight `name` from row `first_row` on, as f32. The length of `out` says how many.
     ///
     /// # Errors
     /// Whatever reading the checkpoint can fail with.
     fn load(&self, name: &str, first_row: usize, out: &mut [f32]) -> Result<()>;
 }
 
-/// Every weight of a configuration, in the order of the forward pass, which is where they are read off.
+/// Every weight of a configuration, in the order in which the forward pass uses them. The list is taken from the graph that [`build`] makes.
 ///
 /// # Errors
 /// As [`build`].
@@ -39,7 +39,7 @@ pub fn weight_specs(cfg: &VitConfig) -> Result<Vec<WeightSpec>> {
         let mut shape = tensor.shape.clone();
         shape[0] += weight.rows.map_or(0, |(first, _)| first);
         match specs.iter_mut().rev().find(|spec| spec.name == weight.name) {
-            // Rows of one weight, read by several products.
+            // Several products may read rows of one weight.
             Some(spec) => spec.shape[0] = spec.shape[0].max(shape[0]),
             None => specs.push(WeightSpec { name: weight.name.clone(), shape }),
         }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A scalar function applied to a linear layer's output.
 ///
-/// The numbers are the shaders' `ACTIVATION` constant (`shaders/common/activation.wgsl`, whose twin this file is).
+/// The discriminants are the values of the shaders' `ACTIVATION` constant. `shaders/common/activation.wgsl` has the same formulas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[repr(u32)]
 #[serde(rename_all = "snake_case")]
@@ -35,7 +35,7 @@ impl Activation {
     pub fn named(name: &str) -> Option<Activation> {
         Some(match name {
             "gelu" | "gelu_erf" | "gelu_python" => Activation::Gelu,
-            // All one formula, written in different ways (transformers' activations.py).
+            // These names mean the same formula (transformers' activations.py).
             "gelu_tanh" | "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_fast" | "gelu_accurate" => {
                 Activation::GeluTanh
             }
@@ -47,7 +47,7 @@ impl Activation {
         })
     }
 
-    /// The function's value, with `exp` supplied so that faster paths can share the formulas.
+    /// The function's value at `x`. `exp` is passed in so that faster implementations can use the same formulas.
     #[inline(always)]
     #[must_use]
     pub fn apply_with(self, x: f32, exp: impl Fn(f32) -> f32) -> f32 {
@@ -63,7 +63,7 @@ impl Activation {
             // 0.5·(1 + tanh(u)) = σ(2u), which can't overflow once its exponent is bounded.
             Activation::GeluTanh => x * sigmoid(1.595_769 * (x + 0.044_715 * x * x * x), exp),
             Activation::QuickGelu => x * sigmoid(1.702 * x, exp),
-            // Not `max`, which would make a NaN 0.
+            // Not `max`, which would turn a NaN into 0.
             Activation::Relu => {
                 if x <= 0.0 {
                     0.0
@@ -76,7 +76,7 @@ impl Activation {
         }
     }
 
-    /// The function's value.
+    /// The function's value at `x`.
     #[must_use]
     pub fn apply(self, x: f32) -> f32 {
         self.apply_with(x, f32::exp)

@@ -5,9 +5,9 @@ use super::{Operands, operand, positive};
 /// Operands: `a [len]`, `b [len]`; output `[len]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Add {
-    /// Elements.
+    /// Number of elements.
     pub len: usize,
-    /// Multiplies the sum.
+    /// Factor applied to the sum.
     pub scale: f32,
 }
 

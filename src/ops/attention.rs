@@ -2,7 +2,7 @@
 
 use super::{Operands, operand, positive, product};
 
-/// Where a sequence lies inside a tensor, in elements: `offset + outer·o + seq·t + head·head_dim + d`.
+/// Where the values of q, k, v or the output are in a tensor, counted in elements: `offset + outer·o + seq·t + head·head_dim + d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Strides {
     /// First element (0 for q, D for k, 2·D for v of a packed `[B, T, 3·D]`).
@@ -33,30 +33,30 @@ impl Strides {
 
 /// `o = post_scale·softmax(scale·q·kᵀ)·v` for each of `outer` sequences and `heads` heads.
 ///
-/// Operands: the tensors that hold q, k and v (which may be one and the same); output: heads side by side, as [`Strides`] `o`.
+/// Operands: the tensors that hold q, k and v (they may be the same tensor). Output: the heads side by side, placed as `o` says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attention {
-    /// Independent sequences (images, as a rule).
+    /// Number of independent sequences; usually images.
     pub outer: usize,
-    /// H.
+    /// Number of heads (H).
     pub heads: usize,
-    /// d.
+    /// Width of a head (d).
     pub head_dim: usize,
-    /// Queries per sequence.
+    /// Number of queries in a sequence.
     pub q_len: usize,
-    /// Keys per sequence.
+    /// Number of keys in a sequence.
     pub kv_len: usize,
-    /// Multiplies the scores before the softmax (d^-0.5 as a rule).
+    /// Factor applied to the scores before the softmax; usually 1/√d.
     pub scale: f32,
-    /// Multiplies the probabilities after the softmax (1 as a rule).
+    /// Factor applied to the probabilities after the softmax; usually 1.
     pub post_scale: f32,
-    /// Queries.
+    /// Where the queries are.
     pub q: Strides,
-    /// Keys.
+    /// Where the keys are.
     pub k: Strides,
-    /// Values.
+    /// Where the values are.
     pub v: Strides,
-    /// Output.
+    /// Where the output goes.
     pub o: Strides,
 }
 

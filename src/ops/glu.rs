@@ -5,11 +5,11 @@ use super::{Activation, Operands, operand, positive, product};
 /// `y[r] = act(x[r, ..width])·x[r, width..]`. Operand: `x [rows, 2·width]`, the gate first; output `[rows, width]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Glu {
-    /// Rows.
+    /// Number of rows.
     pub rows: usize,
-    /// Columns of the output.
+    /// Number of columns of the output.
     pub width: usize,
-    /// Applied to the gate.
+    /// Activation of the gate.
     pub act: Activation,
 }
 

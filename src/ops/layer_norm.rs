@@ -10,13 +10,13 @@ use super::{Operands, operand, positive, product};
 /// axis is `groups = B·T, len = D`; jointly over its last two, `groups = B, len = T·D`: see [`LayerNorm::over`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerNorm {
-    /// Independent groups.
+    /// Number of groups that are normalised independently.
     pub groups: usize,
-    /// Values normalised together.
+    /// Number of values in a group.
     pub len: usize,
-    /// Added to the variance.
+    /// Epsilon: the number added to the variance.
     pub eps: f32,
-    /// Whether the mean is taken for 0 and there is no bias.
+    /// `true` for RMSNorm: no mean is subtracted and there is no bias.
     pub rms: bool,
 }
 

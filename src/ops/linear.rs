@@ -1,4 +1,4 @@
-//! `y = residual + gamma ⊙ act(x·Wᵀ + bias)`: every product in the model, with its epilogue.
+//! `y = residual + gamma ⊙ act(x·Wᵀ + bias)`: a linear layer with activation, layer scale and residual. Every matrix product with a weight is one.
 
 use super::{Activation, Operands, operand, positive, product};
 
@@ -10,19 +10,19 @@ use super::{Activation, Operands, operand, positive, product};
 /// output is written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
-    /// Rows.
+    /// Number of rows of this piece.
     pub m: usize,
-    /// Output columns of this piece.
+    /// Number of output columns of this piece.
     pub n: usize,
-    /// Inner length.
+    /// Length of the sums: columns of `x` and of the weight.
     pub k: usize,
-    /// Applied to the sum before `gamma`.
+    /// Activation, applied before `gamma`.
     pub act: Activation,
-    /// Whether operand 2 is there.
+    /// Whether there is a bias (operand 2).
     pub bias: bool,
-    /// Whether operand 3 is there.
+    /// Whether there is a layer scale `gamma` (operand 3).
     pub gamma: bool,
-    /// Whether operand 4 is there.
+    /// Whether a residual is added (operand 4).
     pub residual: bool,
     /// First row of `x`.
     pub x_row: usize,
@@ -30,12 +30,12 @@ pub struct Linear {
     pub y_row: usize,
     /// First column of the output (and residual).
     pub y_col: usize,
-    /// Columns of the output tensor.
+    /// Number of columns of the whole output tensor.
     pub ld: usize,
 }
 
 impl Linear {
-    /// `m` rows of `k` to `n`, whole, without an epilogue.
+    /// A layer from `k` to `n` columns for `m` rows, not split, without bias, activation, layer scale or residual.
     #[must_use]
     pub fn new(m: usize, k: usize, n: usize) -> Self {
         let act = Activation::None;

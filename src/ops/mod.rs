@@ -1,8 +1,8 @@
 //! One file per operation: its parameters, its shape rule, its cost and a plain CPU implementation.
 //!
 //! The plain functions are the reference that shaders and faster CPU paths are checked against: sums in f64, one loop
-//! after another, nothing clever. To add an operation: its file here (and its line in [`Op`]), its shader, its arm in
-//! `gpu/kernels.rs`, its tests.
+//! after another, without optimisation. To add an operation, add its file here and its line in [`Op`], its shader, its arm in
+//! `gpu/kernels/mod.rs`, and its tests.
 //!
 //! Shape letters: B batch, C channels, T tokens, N patches, D width, H heads, d head width, M MLP width.
 
@@ -51,12 +51,12 @@ pub enum Op {
     Add(Add),
 }
 
-/// What an operation costs, for predictions of time and for achieved-rate figures.
+/// How much work an operation is. Used to predict times and to report rates.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Cost {
     /// Floating-point operations; a multiply-add counts two.
     pub flop: f64,
-    /// Bytes read and written if every tensor moves once.
+    /// Bytes read and written, if every tensor is read or written once.
     pub bytes: f64,
 }
 
@@ -132,7 +132,7 @@ macro_rules! each {
 }
 
 impl Op {
-    /// The operation's name, as shaders and reports call it.
+    /// The operation's name in reports and shader file names.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -159,7 +159,7 @@ impl Op {
         each!(self, op => op.output_len())
     }
 
-    /// FLOP, and bytes where an element takes `element` of them.
+    /// FLOP, and bytes if an element has `element` bytes.
     #[must_use]
     pub fn cost(&self, element: u64) -> Cost {
         let flop = each!(self, op => op.flop());
@@ -241,7 +241,7 @@ fn positive(sizes: &[(&str, usize)]) -> Result<(), String> {
     }
 }
 
-/// The operand at `position`, which [`Op::check`] has found present.
+/// The operand at `position`. [`Op::check`] has already made sure that it is there.
 fn operand<'a>(operands: &Operands<'a>, position: usize) -> &'a [f32] {
     operands[position].map_or(&[], Data::f32)
 }

@@ -18,7 +18,7 @@ pub enum PoolKind {
     AvgMax(usize),
 }
 
-/// The larger of two values; a NaN stays, as in PyTorch (`f64::max` would drop it).
+/// The larger of two values, or NaN if one of them is NaN, as in PyTorch (`f64::max` would ignore the NaN).
 fn larger(a: f64, b: f64) -> f64 {
     if a.is_nan() || a > b { a } else { b }
 }
@@ -32,7 +32,7 @@ impl PoolKind {
         }
     }
 
-    /// The same from another token on; one token stays.
+    /// The same pooling, starting at another token. [`PoolKind::Token`] becomes that token.
     #[must_use]
     pub fn starting_at(self, first: usize) -> PoolKind {
         match self {
@@ -43,7 +43,7 @@ impl PoolKind {
         }
     }
 
-    /// What the mean and the largest value count.
+    /// The factors of the mean and of the maximum in the result.
     #[must_use]
     pub fn shares(self) -> (f32, f32) {
         match self {
@@ -57,17 +57,17 @@ impl PoolKind {
 /// Operand: `x [B, T, D]`; output `[B, ld]`, of which columns `col..col + D` are written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pool {
-    /// B.
+    /// Number of images (B).
     pub batch: usize,
-    /// T.
+    /// Number of tokens (T).
     pub tokens: usize,
-    /// D.
+    /// Number of channels (D).
     pub width: usize,
     /// Which tokens, and how.
     pub kind: PoolKind,
     /// First column of the output.
     pub col: usize,
-    /// Columns of the output tensor.
+    /// Number of columns of the output tensor.
     pub ld: usize,
 }
 

@@ -9,13 +9,13 @@ use super::{Operands, operand, positive, product};
 /// others are taken as they are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tokens {
-    /// B.
+    /// Number of images (B).
     pub batch: usize,
-    /// N.
+    /// Number of patches (N).
     pub patches: usize,
-    /// D.
+    /// Number of channels (D).
     pub width: usize,
-    /// Prefix tokens.
+    /// Number of prefix tokens.
     pub prefix: usize,
     /// How many of them the position table covers.
     pub pos_prefix: usize,

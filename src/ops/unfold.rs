@@ -2,7 +2,7 @@
 
 use super::{Data, Operands, positive, product};
 
-/// What the pixels are.
+/// The form in which pixels are passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PixelSource {
     /// `u8`, `[B, H, W, C]`; each value is looked up in a table `[C, 256]` that holds the model's own normalisation.
@@ -16,15 +16,15 @@ pub enum PixelSource {
 /// Operands: pixels, then the table for [`PixelSource::Bytes`]; output `[B, N, C·P·P]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unfold {
-    /// Images.
+    /// Number of images (B).
     pub batch: usize,
-    /// C.
+    /// Number of channels (C).
     pub chans: usize,
     /// Image height and width in pixels.
     pub size: (usize, usize),
     /// Patch height and width.
     pub patch: (usize, usize),
-    /// Bytes or planes.
+    /// Whether pixels are bytes or normalised floats.
     pub source: PixelSource,
 }
 

@@ -12,7 +12,7 @@ use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use super::image::{Image, Orient};
 use crate::error::{Error, Result};
 
-/// Twice Pillow's `MAX_IMAGE_PIXELS`: where it refuses an image as a decompression bomb.
+/// The most pixels an image may have: twice Pillow's `MAX_IMAGE_PIXELS`, above which Pillow refuses it as a decompression bomb.
 const MAX_PIXELS: u64 = 2 * 89_478_485;
 
 impl Image {
@@ -46,7 +46,7 @@ impl Image {
         let format = ::image::guess_format(bytes)
             .ok()
             .filter(|format| format.reading_enabled())
-            .ok_or_else(|| fail("not an image this reads (PNG, JPEG, WebP, GIF, BMP or TIFF)".into()))?;
+            .ok_or_else(|| fail("not an image in a supported format (PNG, JPEG, WebP, GIF, BMP or TIFF)".into()))?;
         // The JPEG decoder fills what is missing with grey; Pillow refuses, and so do we.
         if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
             return Err(fail("the JPEG is truncated: it has no end-of-image marker".into()));
@@ -90,7 +90,7 @@ fn rgb(image: DynamicImage) -> Vec<u8> {
     }
 }
 
-/// Three channels out of `channels`.
+/// Takes three of every pixel's `channels` samples, those at the indices `which`.
 fn pick(samples: &[u8], channels: usize, which: [usize; 3]) -> Vec<u8> {
     samples.chunks_exact(channels).flat_map(|pixel| which.map(|channel| pixel[channel])).collect()
 }
@@ -100,7 +100,7 @@ fn jpeg_is_complete(bytes: &[u8]) -> bool {
     let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
     match (last([0xff, 0xda]), last([0xff, 0xd9])) {
         (Some(scan), Some(end)) => end > scan,
-        // No scan at all: the decoder says what is wrong.
+        // There is no image data at all: the decoder reports what is wrong.
         (None, _) => true,
         (Some(_), None) => false,
     }

@@ -23,7 +23,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Wraps RGB bytes.
+    /// Makes an image of RGB bytes: rows from the top, three bytes a pixel.
     ///
     /// # Errors
     /// [`Error::Image`] if either side is 0 or `data` is not `3·width·height` bytes.

@@ -1,4 +1,4 @@
-//! From a file to what the model was trained on: decode, resize and crop as Pillow does, normalise as the family does.
+//! Turns an image file into the input that the model was trained on: decode, resize and crop like Pillow, normalise like the model's library.
 
 #[cfg(feature = "decode")]
 mod decode;

@@ -3,23 +3,23 @@
 //!
 //! Written here because no crate does: `fast_image_resize` goes vertically first with 16-bit coefficients, `image` keeps
 //! an f32 intermediate; against Pillow they differ by up to 22 and 20 levels in bicubic. Pillow: f64 weights over a window
-//! widened by the scale, normalised, rounded to 22-bit fixed point; one axis first, rounded to bytes, then the other.
-//! torchvision: the same weights in 16 bits, with as many of them behind the point as the largest allows, columns first.
+//! that grows with the scale, normalised, rounded to 22-bit fixed point. One axis is resized first and rounded to bytes, then the other.
+//! torchvision: the same weights in 16 bits, with as many fractional bits as the largest weight allows; columns are resized first.
 
 use serde::{Deserialize, Serialize};
 
 use super::image::Image;
 use crate::error::Result;
 
-/// Resampling filters, with Pillow's numbers.
+/// Resampling filters. The discriminants are Pillow's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Filter {
     /// The pixel under each sample point.
     Nearest = 0,
-    /// Three lobes of a windowed sinc.
+    /// A windowed sinc with three lobes.
     Lanczos = 1,
-    /// A triangle.
+    /// A triangle (linear interpolation).
     Bilinear = 2,
     /// Keys' cubic with a = −0.5.
     Bicubic = 3,
@@ -30,7 +30,7 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// The filter behind Pillow's number (`resample` in `preprocessor_config.json`).
+    /// The filter with this number in Pillow (`resample` in `preprocessor_config.json`).
     #[must_use]
     pub fn from_pillow(number: u64) -> Option<Filter> {
         use Filter::{Bicubic, Bilinear, Box, Hamming, Lanczos, Nearest};
@@ -81,7 +81,7 @@ pub enum Resizer {
     Torchvision,
 }
 
-/// Bits behind the point in Pillow's weights, and the most in torchvision's.
+/// Number of fractional bits in Pillow's weights; torchvision's have at most this many.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 
 /// The source samples and fixed-point weights of every output sample along one axis.
@@ -91,7 +91,7 @@ struct Kernel {
     /// `taps` weights for each output, zero beyond its window.
     weights: Vec<i32>,
     taps: usize,
-    /// Bits behind the point.
+    /// Number of fractional bits of the weights.
     bits: u32,
 }
 
@@ -134,7 +134,7 @@ impl Kernel {
         Kernel { first, weights, taps, bits }
     }
 
-    /// Half of a level, which sums start from.
+    /// Half a level in fixed point. Sums start from it, so that they are rounded.
     fn half(&self) -> i32 {
         1 << self.bits >> 1
     }

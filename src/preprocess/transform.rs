@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Filter, Image, Resizer, resize};
 use crate::error::{Error, Result};
 
-/// How the resized size follows from the image's.
+/// How the size after resizing depends on the image's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
@@ -29,15 +29,15 @@ pub enum Longest {
     Yes,
 }
 
-/// How a crop of odd remainder is placed.
+/// Where a centre crop is placed when it can't be exactly in the middle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CropRule {
-    /// `round((size − crop)/2)`, half to even; too small an image is padded with the smaller half first (torchvision, timm).
+    /// Starts at `round((size − crop)/2)`, half to even. An image that is too small gets the smaller half of the padding first (torchvision, timm).
     Torchvision,
-    /// `floor((size − crop)/2)`; too small an image is padded with the larger half first (Hugging Face on Pillow images).
+    /// Starts at `floor((size − crop)/2)`. An image that is too small gets the larger half of the padding first (Hugging Face on Pillow images).
     HuggingFace,
-    /// `floor((size − crop)/2)`; too small an image is padded with the smaller half first (Hugging Face on tensors).
+    /// Starts at `floor((size − crop)/2)`. An image that is too small gets the smaller half of the padding first (Hugging Face on tensors).
     HuggingFaceFast,
 }
 
@@ -47,13 +47,13 @@ pub enum CropRule {
 pub struct Crop {
     /// Height and width.
     pub size: (usize, usize),
-    /// Placement.
+    /// Where the crop is placed.
     pub rule: CropRule,
     /// Colour of padding.
     pub fill: [u8; 3],
 }
 
-/// How a byte becomes a float. The differences are in the last bit, and they are kept.
+/// How a byte becomes a normalised float. The variants differ only in the last bit; each library's is reproduced exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arithmetic {
@@ -75,27 +75,27 @@ pub enum Arithmetic {
     },
 }
 
-/// Everything between an image and the model's pixels.
+/// The preprocessing of a model: how an image becomes the pixels that the model is given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transform {
-    /// First step.
+    /// How the image is resized; the first step.
     pub resize: Resize,
-    /// Its filter.
+    /// The filter of the resize.
     pub filter: Filter,
-    /// Whose arithmetic.
+    /// Whose arithmetic the resize follows.
     pub resizer: Resizer,
-    /// Second step.
+    /// The crop after resizing, if any; the second step.
     pub crop: Option<Crop>,
     /// Channel means.
     pub mean: [f32; 3],
     /// Channel standard deviations.
     pub std: [f32; 3],
-    /// How they are applied.
+    /// How rescaling, mean and standard deviation are applied.
     pub arithmetic: Arithmetic,
 }
 
-/// What a model is given: bytes `[H, W, 3]`, to be normalised by [`Transform::table`].
+/// A preprocessed image: bytes `[H, W, 3]`, still to be normalised by [`Transform::table`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pixels {
     /// Height and width.
@@ -141,7 +141,7 @@ impl Transform {
                 (round(h), round(w))
             }
         };
-        // A strip of 1 by 60,000 pixels would be resized to millions of columns of which the crop keeps a few.
+        // A strip of 1 by 60,000 pixels would be resized to millions of columns, of which the crop keeps only a few.
         if to_h == 0 || to_w == 0 || to_h.saturating_mul(to_w) > MOST_PIXELS {
             return Err(Error::image(
                 "image",
@@ -155,7 +155,7 @@ impl Transform {
         })
     }
 
-    /// Height and width of what [`Transform::apply`] gives, if every image gives the same.
+    /// Height and width of the result of [`Transform::apply`]; `None` if they depend on the image.
     #[must_use]
     pub fn output_size(&self) -> Option<(usize, usize)> {
         match (self.crop, self.resize) {
@@ -165,8 +165,8 @@ impl Transform {
         }
     }
 
-    /// The same steps for a result of another height and width: the crop's, or the resize's where there is no crop; a
-    /// resize before a crop keeps its ratio to the crop.
+    /// The same steps for a result of another height and width. This changes the crop, or the resize if there is no crop. A
+    /// resize before a crop keeps its ratio to the crop's size.
     #[must_use]
     pub fn with_size(self, size: (usize, usize)) -> Transform {
         let Some(crop) = self.crop else { return Transform { resize: Resize::Exact(size.0, size.1), ..self } };
@@ -183,7 +183,7 @@ impl Transform {
         Transform { resize, crop: Some(Crop { size, ..crop }), ..self }
     }
 
-    /// Refuses a result of no pixels, or of more than an image may have.
+    /// An error if the result would have no pixels, or more than an image may have.
     fn check_size(&self) -> Result<(), String> {
         match self.output_size() {
             Some((h, w)) if !(1..=MOST_PIXELS).contains(&h.saturating_mul(w)) => {
@@ -204,7 +204,7 @@ impl Transform {
         Err(format!("preprocessing makes pixels that are not finite: mean {mean:?}, std {std:?}, {arithmetic:?}"))
     }
 
-    /// The float of every byte value: `[3, 256]`, in the family's own arithmetic.
+    /// The normalised float of every byte value for each channel, `[3, 256]`, computed with the arithmetic of the model's library.
     #[must_use]
     pub fn table(&self) -> Vec<f32> {
         (0..3)
@@ -236,7 +236,7 @@ impl Transform {
 }
 
 impl Pixels {
-    /// The normalised planes `[3, H, W]` that PyTorch would be given.
+    /// The normalised image as floats `[3, H, W]`, as it would be passed to PyTorch. `table` is [`Transform::table`].
     #[must_use]
     pub fn planes(&self, table: &[f32]) -> Vec<f32> {
         let pixels = self.data.as_chunks::<3>().0;
@@ -264,7 +264,7 @@ impl Crop {
     fn start(&self, size: usize, crop: usize) -> isize {
         let spare = size as isize - crop as isize;
         match self.rule {
-            // Padding comes first and then nothing is left to crop: floor((crop − size)/2) rows of it.
+            // The image is smaller than the crop, so padding comes first: floor((crop − size)/2) rows of it.
             CropRule::Torchvision | CropRule::HuggingFaceFast if spare < 0 => -((-spare) / 2),
             CropRule::Torchvision => (spare as f64 / 2.0).round_ties_even() as isize,
             CropRule::HuggingFace if spare < 0 => -((1 - spare) / 2),

@@ -72,7 +72,7 @@ impl SessionBuilder {
         SessionBuilder { listener: Listener::new(listener), ..self }
     }
 
-    /// The family of GPU kernels.
+    /// Which family of GPU kernels to use.
     #[doc(hidden)]
     #[must_use]
     pub fn kernels(self, kernels: Kernels) -> Self {
@@ -100,7 +100,7 @@ impl SessionBuilder {
     async fn open(self, model: Model) -> Result<Session> {
         let weights = Arc::new(Watched::new(&model, self.precision, self.listener.clone())?);
         let loader: Arc<dyn WeightLoader> = Arc::<Watched>::clone(&weights);
-        // Eight bits are the processor's alone, so that is the best device for them.
+        // Only the processor can run i8, so `auto` means the processor here.
         let device = match (self.precision, &self.device) {
             (Precision::I8, Device::Auto) => &Device::Cpu,
             (_, asked) => asked,

@@ -95,7 +95,7 @@ impl Classifier {
         self.session.model()
     }
 
-    /// The session beneath.
+    /// The session that the classifier uses.
     #[must_use]
     pub fn session(&self) -> &Session {
         &self.session

@@ -14,9 +14,9 @@ use crate::graph::{Plan, Precision};
 use crate::model::{Batch, Input, Request, Taps, build};
 use crate::ops::{Cost, Data};
 
-/// Token rows of one run: a dispatch has at most 65,535 workgroups a dimension, the smallest tile has 16 rows.
+/// The most token rows of one run: a dispatch has at most 65,535 workgroups per dimension, and the smallest tile has 16 rows.
 const MAX_ROWS: usize = 65_535 * 16;
-/// Images of one run: attention takes a workgroup layer each.
+/// The most images of one run: attention uses one z index of the dispatch for each, and 65,535 is the limit.
 const MAX_IMAGES: usize = 65_535;
 /// Bytes of activations that an automatic batch may take.
 const AUTO_BYTES: u64 = 512 << 20;
@@ -57,7 +57,7 @@ impl Engine {
         &self.model.0
     }
 
-    /// A request in this session's precision, of no batch size yet.
+    /// A request in this session's precision. The caller sets the batch size.
     pub fn request(&self, input: Input) -> Request {
         Request { batch: 0, input, last_hidden_state: false, taps: Taps::None, precision: self.precision }
     }
@@ -79,8 +79,8 @@ impl Engine {
         Ok(*self.max_batch.get_or_init(|| fitting.min(dispatchable).max(1)))
     }
 
-    /// A batch size that keeps this device busy: 64 images on a GPU, 4 elsewhere, fewer where the memory plan of so many
-    /// passes half a gibibyte.
+    /// A batch size that keeps this device busy: 64 images on a GPU, 4 on other devices, or fewer if the activations of so many
+    /// would need more than 512 MiB.
     ///
     /// # Errors
     /// [`crate::Error::Limit`] if not even one image fits.
@@ -88,7 +88,7 @@ impl Engine {
         match self.checkpoint().config.batch {
             Batch::Independent => {}
             Batch::Fixed(size) => return Ok(size),
-            // All there are: another batch would be another result.
+            // The images of a batch depend on each other, so a batch must not be split if it fits.
             Batch::Coupled => return self.max_batch(),
         }
         let mut batch = self.executor.busy_batch().min(self.max_batch()?);
@@ -98,7 +98,7 @@ impl Engine {
         Ok(batch)
     }
 
-    /// Bytes of activations a run with this batch size takes, and FLOP and bytes moved.
+    /// Bytes of memory for the activations of one run with this batch size, and the FLOP and bytes moved by it.
     ///
     /// # Errors
     /// [`crate::Error::Limit`] names a tensor that can't be made to fit.
@@ -117,7 +117,8 @@ impl Engine {
         let step = self.max_batch()?.min(count);
         match self.checkpoint().config.batch {
             Batch::Fixed(size) if count != size => {
-                let reason = format!("{count} images: this model's weights are for batches of exactly {size}");
+                let reason =
+                    format!("{count} images were given, but this model's weights are for batches of exactly {size}");
                 return Err(Error::argument("images", reason));
             }
             Batch::Fixed(_) | Batch::Coupled if step < count => {
@@ -145,7 +146,7 @@ impl Engine {
         Ok(Unchecked { outputs: Outputs(joined), precision: self.precision, affected })
     }
 
-    /// What each operation of a run with pixels of this batch size takes on the device; `None` on the processor and on
+    /// The time of each operation of a run with this batch size, measured on the device; `None` on the processor and on
     /// devices without timestamps.
     ///
     /// # Errors

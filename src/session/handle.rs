@@ -53,7 +53,7 @@ impl Session {
         Session::builder().build(Model::open(path)?)
     }
 
-    /// The model.
+    /// The model that the session runs.
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.0.model
@@ -71,7 +71,7 @@ impl Session {
         self.0.precision.name()
     }
 
-    /// Why the device is not the one a user would hope for, if so.
+    /// A sentence for the user if the device is not the one they may expect, for example if no GPU is used.
     #[must_use]
     pub fn note(&self) -> Option<&str> {
         self.0.note.as_deref()

@@ -1,4 +1,4 @@
-//! A model on a device: what an app holds.
+//! A model on a device, ready to run. This is the main interface for applications.
 
 mod builder;
 mod classifier;

@@ -1,9 +1,9 @@
-//! What a session gives.
+//! The results of a session.
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Precision};
 
-/// A named result, row-major.
+/// One output of the model: its name, shape and values in row-major order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
     /// `logits`, `pooled`, `last_hidden_state` or `hidden_states.i`.
@@ -27,25 +27,25 @@ impl Outputs {
 }
 
 impl Output {
-    /// Values of one image.
+    /// Number of values of one image.
     fn row(&self) -> usize {
         (self.values.len() / self.shape[0].max(1)).max(1)
     }
 }
 
-/// Results whose values may not be finite.
+/// Results that were not yet checked for NaNs and infinities.
 pub struct Unchecked {
     pub outputs: Outputs,
     pub precision: Precision,
-    /// Outputs that depend on weights that are not finite, with one such weight each.
+    /// Outputs that depend on a weight with a NaN or an infinity, each with the name of such a weight.
     pub affected: Vec<(String, String)>,
 }
 
 impl Unchecked {
-    /// Values of the result called `name`, split by image; an error for each image whose values are not finite. Logits
-    /// count as such where the pooled vector they are made of does, even if an activation hides it.
+    /// The values of the output `name` for each image, or an error for an image whose values are not finite. Logits are also
+    /// refused if the pooled vector that they are computed from is not finite, because an activation may hide that.
     pub fn rows(&self, name: &str) -> Result<Vec<Result<Vec<f32>>>> {
-        let output = self.outputs.get(name).ok_or_else(|| Error::shape(name, "the model does not give it"))?;
+        let output = self.outputs.get(name).ok_or_else(|| Error::shape(name, "the model has no such output"))?;
         let source = self.outputs.get("pooled").filter(|_| name == "logits");
         let row = |i, values: &[f32]| {
             let checked = source.into_iter().chain([output]).find_map(|output| self.not_finite(output, i));
@@ -54,7 +54,7 @@ impl Unchecked {
         Ok(output.values.chunks_exact(output.row()).enumerate().map(|(i, values)| row(i, values)).collect())
     }
 
-    /// Refuses results of which any value is not finite.
+    /// The results, or an error if any value is not finite.
     pub fn finite(self) -> Result<Outputs> {
         let rows = |output: &Output| 0..output.shape[0];
         let all = self.outputs.0.iter();

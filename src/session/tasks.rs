@@ -66,7 +66,7 @@ impl Engine {
         outputs.await?.finite()
     }
 
-    /// Resizes and crops an image as the model was trained.
+    /// Resizes and crops an image as the model expects it.
     pub fn preprocess(&self, image: &Image) -> Result<Pixels> {
         let pixels = self.checkpoint().transform.apply(image)?;
         let ((h, w), (mh, mw)) = (pixels.size, self.checkpoint().config.img_size);

@@ -1,4 +1,4 @@
-//! Weights that are not finite, and the results that depend on them.
+//! Finds weights with NaNs or infinities, and the results that depend on them.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use crate::model::{WeightLoader, weight_specs};
 
 /// A loader that remembers which weights hold a NaN, an infinity, or a value beyond the precision's range.
 ///
-/// Results alone do not show them all: GPUs compute `exp(−∞)` and the like as they please, so that a result may look finite.
+/// Checking only the results would miss some: GPUs may compute `exp(−∞)` and similar values differently, so a result can look finite.
 pub struct Watched {
     inner: Arc<dyn WeightLoader>,
     largest: f32,
@@ -24,7 +24,7 @@ pub struct Watched {
 
 impl Watched {
     pub fn new(model: &Model, precision: Precision, listener: Listener) -> Result<Watched> {
-        // What lies above is an infinity once it is rounded.
+        // Larger values become infinities when they are rounded to f16.
         let largest = if precision == Precision::F16 { half::f16::MAX.to_f32() } else { f32::MAX };
         let (inner, count) = (Arc::clone(&model.0.loader), weight_specs(&model.0.config)?.len());
         Ok(Watched { inner, largest, found: Mutex::default(), read: Mutex::default(), count, listener })
@@ -63,7 +63,7 @@ impl WeightLoader for Watched {
     }
 }
 
-/// Every tensor that one depends on.
+/// Every tensor that the tensor `id` depends on.
 fn sources(graph: &Graph, id: TensorId) -> HashSet<TensorId> {
     let mut sources = HashSet::from([id]);
     for node in graph.nodes().iter().rev() {

@@ -85,7 +85,7 @@ fn configurations_that_contradict_the_weights_are_refused() {
 #[test]
 fn a_head_count_that_nobody_gives_is_asked_for() {
     let (_keep, path) = changed("torchvision", |_| {}, |json| *json = serde_json::json!({}));
-    refused(&path, "the head count is not in the weights");
+    refused(&path, "the number of heads can't be seen in the weights");
     let (_keep, path) = changed("timm_plain", |_| {}, |json| *json = serde_json::json!({"architecture": "vit_other"}));
     refused(&path, "architecture `vit_other` is not known here");
 }
@@ -98,7 +98,10 @@ fn folders_and_files_that_are_no_models_are_refused() {
     refused(folder.path(), "weights are read as safetensors");
     let file = folder.path().join("model.safetensors");
     fs::write(&file, b"\x10\0\0\0\0\0\0\0{\"broken").unwrap();
-    refused(&file, "not a valid safetensors file: its header is said to be 16 bytes long, the file has 16");
+    refused(
+        &file,
+        "not a valid safetensors file: its first bytes say that the header has 16 bytes, but the file has only 16",
+    );
     refused(Path::new("does/not/exist"), "does/not/exist: no such file or folder");
     refused(Path::new("random:vit_base_patch16_224@x"), "the seed `x` is no whole number");
     refused(Path::new("random:resnet50"), "architecture `resnet50` is not known");
@@ -121,8 +124,8 @@ fn a_broken_index_is_refused() {
     let index = folder.path().join("model.safetensors.index.json");
     let good: serde_json::Value = serde_json::from_str(&fs::read_to_string(&index).unwrap()).unwrap();
     for (tensor, shard, expected) in [
-        ("classifier.bias", "../outside.safetensors", "which is no file name"),
-        ("classifier.bias", "/etc/passwd", "which is no file name"),
+        ("classifier.bias", "../outside.safetensors", "which is not a file name"),
+        ("classifier.bias", "/etc/passwd", "which is not a file name"),
         ("classifier.bias", "model-00009-of-00003.safetensors", "No such file"),
         ("nobody", "model-00001-of-00003.safetensors", "tensor `nobody` is in the index but not in"),
     ] {
@@ -168,7 +171,7 @@ fn other_classes_than_those_that_run_are_refused_by_name() {
         "beit_base_patch16_224",
     ] {
         let (_keep, path) = named(name);
-        refused(&path, "is another class than timm's VisionTransformer");
+        refused(&path, "is not a VisionTransformer in timm, but another class");
     }
     let rotary = |json: &mut serde_json::Value| {
         json["model_cfg"]["vision_cfg"]["timm_model_name"] = "vit_pe_core_base_patch16_224".into();
@@ -241,7 +244,7 @@ fn keys_that_nobody_reads_are_refused_unless_they_are_about_the_model() {
         ("torchvision", "epsilon", ""),
     ] {
         let (_keep, path) = changed(model, |_| {}, |json| json.pointer_mut(at).unwrap()[key] = 1e4.into());
-        refused(&path, &format!("{key}` is 10000.0, a key that is not known here"));
+        refused(&path, &format!("{key}` is 10000.0, but this key is not known"));
         let about = |json: &mut serde_json::Value| {
             json["_commit_hash"] = "0123".into();
             json["license"] = "mit".into();

@@ -89,7 +89,7 @@ fn a_bad_image_among_good_ones_is_reported_in_its_place() {
     let names: Vec<_> =
         lines.iter().map(|line| line["image"].as_str().unwrap().strip_prefix(folder).unwrap()).collect();
     assert_eq!(names, ["/a.png", "/b.PNG", "/below/c.png"]);
-    assert!(lines[0]["error"].as_str().unwrap().contains("not an image this reads"));
+    assert!(lines[0]["error"].as_str().unwrap().contains("not an image in a supported format"));
     assert_eq!(lines[1]["predictions"].as_array().unwrap().len(), 10, "top-k is clamped");
     assert_eq!(lines[1]["predictions"], lines[2]["predictions"]);
 
@@ -120,7 +120,7 @@ fn mistakes_are_one_line_with_the_right_exit_code() {
     let empty = empty.path().to_str().unwrap();
     let text = tempfile::Builder::new().suffix(".png").tempfile().unwrap();
     fs::write(text.path(), "text").unwrap();
-    fails(&["classify", text.path().to_str().unwrap(), "-d", "cpu", "-q"], 1, "not an image this reads");
+    fails(&["classify", text.path().to_str().unwrap(), "-d", "cpu", "-q"], 1, "not an image in a supported format");
     fails(&["classify", "none.png", "-d", "cpu", "-q"], 1, "none.png: No such file");
     fails(&["classify", empty], 2, "no images in this folder");
     fails(&["classify", CAT, "--device", "Quantum 9000"], 2, "no adapter's name contains it");
@@ -230,7 +230,7 @@ fn embeddings_of_tokens_and_patches_and_of_length_1() {
         (serde_json::from_value(pooled).unwrap(), serde_json::from_value(unit).unwrap());
     let length = pooled.iter().map(|v| v * v).sum::<f64>().sqrt();
     assert!(pooled.iter().zip(&unit).all(|(p, u)| (p / length - u).abs() < 1e-6));
-    fails(&["embed", CAT, "--layer", "3"], 2, "--layer goes with --of tokens");
+    fails(&["embed", CAT, "--layer", "3"], 2, "--layer needs --of tokens");
     fails(&["embed", CAT, "--of", "tokens", "--layer", "7", "-d", "cpu"], 2, "hidden states 0 to 6");
 }
 
@@ -256,9 +256,13 @@ fn models_run_at_other_image_sizes() {
     // transformers takes every table for a square one.
     let oblong = goldens().join("models/hf_vit");
     let oblong = ["classify", CAT, "--image-size", "48x32", "-m", oblong.to_str().unwrap()];
-    fails(&oblong, 2, "can't resample the position table for 48x32: 24 patches are no square");
+    fails(
+        &oblong,
+        2,
+        "can't resample the position table for 48x32, because it treats the table as square and 24 is not a square number",
+    );
     fails(&["classify", CAT, "--image-size", "big"], 2, "expected H or HxW");
-    fails(&["classify", CAT, "--image-size", "2"], 2, "has no patches of 4x4");
+    fails(&["classify", CAT, "--image-size", "2"], 2, "can't be cut into patches of 4x4");
     let text = stdout(&run(&["info", "random:vit_base_patch16_224", "--image-size", "384"]));
     assert!(text.contains("24x24 and 1 prefix tokens") && text.contains("86,859,496 parameters"), "{text}");
 }

@@ -34,7 +34,7 @@ fn files_of_other_formats_are_named() {
         zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
         zip.finish().unwrap().into_inner()
     };
-    let pickle = "this is a Python pickle (PyTorch's .bin, .pt or .pth), which is never read, for it can run code";
+    let pickle = "this is a Python pickle (PyTorch's .bin, .pt or .pth), which is never read, because it can run code";
     for (bytes, expected) in [
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 346293852\n".to_vec(),
@@ -57,7 +57,7 @@ fn files_of_other_formats_are_named() {
     let mut cut = 640u64.to_le_bytes().to_vec();
     cut.extend(b"{\"a\":");
     fs::write(&file, &cut).unwrap();
-    refused(&file, "its header is said to be 640 bytes long, the file has 13");
+    refused(&file, "its first bytes say that the header has 640 bytes, but the file has only 13");
 
     fs::remove_file(&file).unwrap();
     fs::write(folder.join("model.onnx"), b"x").unwrap();
@@ -213,6 +213,6 @@ fn a_model_in_memory_is_the_one_in_its_folder() {
         let error = Checkpoint::from_bytes("memory", bytes[..100].to_vec(), config.as_deref(), None).unwrap_err();
         assert!(error.to_string().starts_with("memory: "), "{error}");
         let error = Checkpoint::from_bytes("memory", bytes, Some("[]"), None).unwrap_err().to_string();
-        assert_eq!(error, "memory (config.json): it holds no object ({…})");
+        assert_eq!(error, "memory (config.json): it is not a JSON object ({…})");
     }
 }

@@ -69,7 +69,7 @@ fn verify_holds_it_to_f32() {
     let text = json.to_string();
     assert!(text.contains("\"i8\"") && text.contains("logits"), "{text}");
     for wrong in [&["--precision", "f32"][..], &["--kernels", "portable"]] {
-        fails(&[&["verify", "-d", "cpu"], wrong].concat(), 2, "verify compares with the processor's f32");
+        fails(&[&["verify", "-d", "cpu"], wrong].concat(), 2, "the reference is the processor's f32");
     }
     let output = run(&["verify", "-d", "auto", "--precision", "i8", "-f", "json", "-q"]);
     let json: Value = serde_json::from_str(&stdout(&output)).unwrap();

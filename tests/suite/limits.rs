@@ -64,7 +64,7 @@ fn a_small_limit_cuts_qkv_the_mlp_and_the_head_without_changing_results() {
     }
     assert!(Plan::new(cut.clone(), limit).is_ok());
     let error = Plan::new(tighter.clone(), 12_500).unwrap_err().to_string();
-    assert_eq!(error, "tensor `pixel_values` needs 24576 bytes, the device binds at most 12500");
+    assert_eq!(error, "tensor `pixel_values` needs 24576 bytes, but a buffer on this device can have at most 12500");
 }
 
 #[test]

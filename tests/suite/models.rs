@@ -226,7 +226,7 @@ fn batches_that_may_not_be_cut_are_not() {
         let pixels: Vec<f32> = (0..wrong * image).map(|i| values.get(i)).collect();
         for (device, session) in sessions(&open(&goldens().join("models").join(model))) {
             let error = session.forward(&pixels, false).unwrap_err().to_string();
-            let expected = format!("{wrong} images: this model's weights are for batches of exactly 2");
+            let expected = format!("{wrong} images were given, but this model's weights are for batches of exactly 2");
             assert!(error.contains(&expected), "{device}: {error}");
             assert_eq!(session.auto_batch().unwrap(), 2, "{device}");
         }

@@ -1,4 +1,4 @@
-//! The vision towers of CLIP and SigLIP, alone, with a projection or a classifier, or out of the whole model.
+//! The vision towers of CLIP and SigLIP: alone, with a projection or a classifier, or as part of the whole model.
 
 use super::{KEYS, agree, by_processor, has_heads, has_no_labels, heads, image_size, in_block};
 use crate::checkpoint::{Family, keys};
@@ -16,7 +16,7 @@ const CONV: &str = "embeddings.patch_embedding.weight";
 
 const TYPES: [&str; 5] = ["clip", "clip_vision_model", "siglip", "siglip_vision_model", "git_vision_model"];
 
-/// Keys of their configurations, beside those that every encoder has; those of the text half and of its loss are not read.
+/// Keys of their configurations, besides those that every encoder has. Keys of the text tower and of the loss are not read.
 const OWN_KEYS: [&str; 10] = [
     "projection_dim",
     "vision_use_head",
@@ -37,7 +37,7 @@ pub static FAMILY: Family = Family {
     recipe,
     positions: |_| Positions::square_on_request(Resample::Bicubic),
     ignorable: |name, cfg| {
-        // A mean of the tokens is only a classifier's.
+        // Only a classifier pools the mean of the tokens.
         let classifies = cfg.head != Head::None || matches!(cfg.pool, Pooling::Tokens(PoolKind::Mean(_)));
         name.ends_with("embeddings.position_ids")
             || ["text_model.", "text_projection.", "logit_scale", "logit_bias"].iter().any(|text| name.starts_with(text))
@@ -54,11 +54,11 @@ fn own(names: &Names) -> Names {
     names.under(if nested { "vision_model." } else { "" })
 }
 
-/// The configuration's vision part: nested in a whole model's, by itself otherwise.
+/// The vision part of the configuration. It is nested in the configuration of a whole model.
 fn vision(names: &Names) -> Names {
     let Some(config) = &names.config else { return names.clone() };
     let mut nested = config.get("vision_config").filter(|nested| !nested.is_null()).unwrap_or(config).clone();
-    // What old files have besides comes over it (`CLIPConfig.__post_init__`).
+    // In old files, `vision_config_dict` overrides it (`CLIPConfig.__post_init__`).
     if let (Some(nested), Some(over)) =
         (nested.as_object_mut(), config.get("vision_config_dict").and_then(Value::as_object))
     {
@@ -132,7 +132,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let projects = matches!(names.class(), "CLIPModel" | "CLIPVisionModelWithProjection");
     if projects || names.has("visual_projection.weight") {
         cfg.projection = Some(names.expect("visual_projection.weight", 2, FAMILY.name)?[0]);
-        // A whole model's is at the root, a tower's by itself in its own configuration.
+        // In a whole model's configuration it is at the root; a single tower has it in its own configuration.
         names.agree("projection_dim", names, "visual_projection.weight", 0)?;
     }
     let table = own.expect("embeddings.position_embedding.weight", 2, FAMILY.name)?[0];

@@ -14,7 +14,7 @@ use crate::preprocess::Transform;
 
 const TYPES: [&str; 2] = ["dinov2", "dinov2_with_registers"];
 
-/// Keys of their configurations, beside those that every encoder has. Those of a backbone choose which states it returns.
+/// Keys of their configurations, besides those that every encoder has. Keys of a backbone only choose which states it returns.
 const OWN_KEYS: [&str; 10] = [
     "mlp_ratio",
     "layerscale_value",
@@ -40,14 +40,14 @@ pub static FAMILY: Family = Family {
     ignorable: |name, _| name.ends_with("embeddings.mask_token"),
     own_keys: None,
     transform: |names, cfg| -> Result<Transform> {
-        // The published configurations override the class default's mean and std with ImageNet's.
+        // The published models use ImageNet's mean and std, not the defaults of the class.
         let mut transform = by_processor(names, cfg, "BitImageProcessor")?;
         (transform.mean, transform.std) = (crate::preprocess::IMAGENET_MEAN, crate::preprocess::IMAGENET_STD);
         Ok(transform)
     },
 };
 
-/// Layer scales tell it from a ViT.
+/// Whether it is a DINOv2. Unlike those of a ViT, its layers have layer scales and a `norm1`.
 pub fn is_dinov2(names: &Names) -> bool {
     let own = own(names);
     own.has(CONV) && (own.has("encoder.layer.0.layer_scale1.lambda1") || own.has("encoder.layer.0.norm1.weight"))
@@ -84,7 +84,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let gated = swiglu(&own) != Swiglu::No;
     hidden_width(names, &own, &cfg, gated)?;
     if gated {
-        // Its gate is SiLU whatever `hidden_act` says.
+        // The gate is always SiLU; `hidden_act` is ignored, as in transformers.
         (cfg.mlp, cfg.act) = (Mlp::Glu, Activation::Silu);
     }
     cfg.num_classes = names.axis("classifier.weight", 0);
@@ -101,7 +101,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     Ok(cfg)
 }
 
-/// Compares the hidden width with what `mlp_ratio` and `use_swiglu_ffn` make of it.
+/// Checks that the hidden width is the one that follows from `mlp_ratio` and `use_swiglu_ffn`.
 fn hidden_width(names: &Names, own: &Names, cfg: &VitConfig, gated: bool) -> Result<()> {
     if let Some(stated) = names.bool_field("use_swiglu_ffn")?.filter(|stated| *stated != gated) {
         let tensor = own.whole(&name(own, 0, "mlp.fc2.weight"));

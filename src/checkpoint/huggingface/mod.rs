@@ -1,4 +1,4 @@
-//! Hugging Face encoders, in the names of transformers 4 (and of hub files) and in those of version 5's raw state dicts.
+//! Hugging Face encoders. Files have the tensor names of transformers 4 (also on the hub), or those of a state dict of transformers 5.
 
 mod clip;
 mod dinov2;
@@ -36,12 +36,12 @@ const KEYS: [&str; 14] = [
     "vision_config",
 ];
 
-/// What every configuration has under the same names, `num_attention_heads` defaulting to the classes' 12.
+/// Reads the keys that all configurations share. `num_attention_heads` is 12 if it is missing, as in the library.
 fn common(names: &Names, cfg: &mut VitConfig, default_eps: f32) -> Result<()> {
     cfg.norm_eps = names.number_field("layer_norm_eps")?.map_or(default_eps, |eps| eps as f32);
     cfg.act = names.act_field("hidden_act")?.unwrap_or(cfg.act);
     names.even_heads(cfg.embed_dim, cfg.num_heads)?;
-    // Some versions of the library read it, others do not: only the usual width is the same in all.
+    // Some versions of the library read this key and others don't, so only the value with which all agree is accepted.
     match names.size_field("head_dim")? {
         Some(width) if width != cfg.head_dim => {
             Err(names.config_error(format!("`head_dim` is {width}, heads of {} are run", cfg.head_dim)))
@@ -57,7 +57,7 @@ fn agree(config: &Names, own: &Names, conv: &str) -> Result<()> {
     config.agree_pair("patch_size", own, conv, [2, 3])
 }
 
-/// Whether the class is a classifier of no labels: the library then leaves out the last layer alone.
+/// Whether the class is a classifier without labels. The library then leaves out only the last layer.
 fn has_no_labels(names: &Names) -> bool {
     states_no_labels(names) && names.class().contains("ForImageClassification")
 }
@@ -68,7 +68,7 @@ fn states_no_labels(names: &Names) -> bool {
         || names.field("num_labels").is_some_and(|labels| labels.as_u64() == Some(0))
 }
 
-/// Refuses a class that ends in a head whose weights are not there, which the library would fill with random ones.
+/// An error if the class has a head but the file has no weights for it: the library would fill it with random values.
 fn has_heads(names: &Names, family: &'static str) -> Result<()> {
     let class = names.class();
     let heads: &[&str] = match class {
@@ -85,7 +85,7 @@ fn has_heads(names: &Names, family: &'static str) -> Result<()> {
     }
 }
 
-/// The head count: given, or the classes' 12; without any `config.json`, that of a width everyone uses.
+/// The number of heads: from `config.json`, or 12, the library's default. Without a `config.json`, the usual number for this width.
 fn heads(names: &Names, embed_dim: usize) -> Result<usize> {
     match (names.size_field("num_attention_heads")?, &names.config) {
         (Some(heads), _) => Ok(heads),
@@ -94,14 +94,14 @@ fn heads(names: &Names, embed_dim: usize) -> Result<usize> {
     }
 }
 
-/// The image size of a table for `patches`: the configured one, else that of a square.
+/// The image size for a position table of `patches` patches: from the configuration, or else a square.
 fn image_size(names: &Names, cfg: &VitConfig, patches: usize) -> Result<(usize, usize)> {
     let (ph, pw) = cfg.patch_size;
     let (h, w) = match names.pair_field("image_size")? {
         Some(size) => size,
         None => {
             let grid = super::names::grid(patches, None).ok_or_else(|| {
-                names.error(format!("{patches} positions are no square: config.json must give image_size"))
+                names.error(format!("{patches} positions are not a square grid: config.json must give image_size"))
             })?;
             (grid.0 * ph, grid.1 * pw)
         }
@@ -114,7 +114,7 @@ fn image_size(names: &Names, cfg: &VitConfig, patches: usize) -> Result<(usize, 
     Ok((h, w))
 }
 
-/// The parts of a canonical weight within a block, whose q, k and v are apart in the file.
+/// The parts of a canonical weight of a block. The file has separate tensors for q, k and v.
 fn in_block(part: &str, shape: &[usize], name: impl Fn(&str) -> String) -> Recipe {
     match part.strip_prefix("attn.qkv.") {
         Some(kind) => {

@@ -36,7 +36,7 @@ fn defaults(kind: &str) -> Option<Defaults> {
 /// Names that end in `Fast` are torchvision's arithmetic, in `Pil` Pillow's; plain ones are Pillow's in transformers 4 and
 /// torchvision's in 5, which `version` decides: that of the library that wrote the model's `config.json`.
 ///
-/// With `image_size`, its result has that size: the crop, or the resize where there is no crop; a resize before a crop keeps
+/// With `image_size`, the result has that size. This sets the crop, or the resize if there is no crop. A resize before a crop keeps
 /// its ratio to the crop's size.
 pub fn processor(json: &Value, version: Option<&str>, image_size: Option<(usize, usize)>) -> Result<Transform, String> {
     // processor_config.json nests it.
@@ -54,7 +54,7 @@ pub fn processor(json: &Value, version: Option<&str>, image_size: Option<(usize,
     let defaults = defaults(plain).ok_or_else(|| format!("image_processor_type `{kind}` is not supported"))?;
 
     if let Some(key) = unknown(json) {
-        return Err(format!("`{key}` is {}, a key that is not known here: it may change the pixels", json[key]));
+        return Err(format!("`{key}` is {}, but this key is not known and may change the pixels", json[key]));
     }
     let switch = |key: &str, default: bool| field(json, key, default, Value::as_bool);
     let resize = if switch("do_resize", true)? {
@@ -90,7 +90,7 @@ pub fn processor(json: &Value, version: Option<&str>, image_size: Option<(usize,
     })
 }
 
-/// Keys of processors that are read, or that change no pixel.
+/// Known keys of processors: they are read, or they change no pixel.
 const KEYS: [&str; 24] = [
     "image_processor_type",
     "feature_extractor_type",
@@ -118,7 +118,7 @@ const KEYS: [&str; 24] = [
     "use_square_size",
 ];
 
-/// The first key that is none of those, does not begin with `_`, and is not off.
+/// The first unknown key. Keys that begin with `_` and keys that are off are not counted.
 fn unknown(json: &Value) -> Option<&str> {
     let off = |value: &Value| value.is_null() || value == &Value::Bool(false);
     let keys = json.as_object()?.iter();

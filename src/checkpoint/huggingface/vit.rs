@@ -12,7 +12,7 @@ use crate::preprocess::Transform;
 
 const TYPES: [&str; 4] = ["vit", "deit", "vit_mae", "vit_msn"];
 
-/// Of ViT-MAE's decoder and training.
+/// Keys for ViT-MAE's decoder and training, which are not read.
 const MAE_KEYS: [&str; 6] = [
     "decoder_num_attention_heads",
     "decoder_hidden_size",
@@ -32,16 +32,16 @@ pub static FAMILY: Family = Family {
         let classifies = cfg.head != Head::None;
         name.ends_with("embeddings.mask_token")
             || name.ends_with("embeddings.position_ids")
-            // MAE's decoder, and a masked-image model's.
+            // The decoder of MAE and of masked-image models is not used.
             || name.starts_with("decoder.")
-            // A pooler beside a classifier is a leftover of pre-training: the classifier reads the class token itself.
+            // If there is a classifier, the pooler is left over from pre-training: the classifier reads the class token directly.
             || (classifies && (name.starts_with("pooler.") || name.contains(".pooler.")))
     },
     own_keys: None,
     transform,
 };
 
-/// The prefix of the encoder's names: a task model's, or none.
+/// The prefix of the encoder's tensor names in this file; empty for a bare encoder.
 fn base(names: &Names) -> Option<&'static str> {
     ["", "vit.", "deit."].into_iter().find(|base| names.has(&format!("{base}{CONV}")))
 }
@@ -91,7 +91,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     Ok(cfg)
 }
 
-/// Names within one encoder layer, by generation.
+/// The tensor names within one encoder layer, which differ between versions of transformers.
 struct Block {
     prefix: String,
     v5: bool,

@@ -1,4 +1,4 @@
-//! The visual towers of OpenAI's CLIP and of open_clip (`open_clip/transformer.py`), timm models wrapped by it included.
+//! The visual towers of OpenAI's CLIP and of open_clip (`open_clip/transformer.py`), including timm models wrapped by open_clip.
 
 mod trunk;
 
@@ -18,18 +18,18 @@ pub static FAMILY: Family = Family {
     detect: |names| is_trunk(names) || own(names).has("conv1.weight") && own(names).has("class_embedding"),
     configure,
     recipe,
-    // Its resize_pos_embed, which runs when a file is loaded whose table is not of the configured size.
+    // open_clip's resize_pos_embed, which runs when the table in a file does not have the configured size.
     positions: |names| {
         let image_size =
             vision_cfg(names).filter(|_| !is_trunk(names)).and_then(|vision| pair(vision.get("image_size")?));
         Positions { image_size, ..Positions::square_unless_same_count(Resample::BicubicAntialias) }
     },
     ignorable: |name, cfg| {
-        // A trunk whose pooling was taken off keeps nothing of it; a distilled one keeps what it never reads.
+        // A trunk without its own pooling has no tensors for it. A distilled trunk has a register token and a norm that it never reads.
         if cfg.dist_token && (name == "visual.trunk.reg_token" || name.starts_with("visual.trunk.fc_norm.")) {
             return true;
         }
-        // The text tower, under its own name in newer models, without one in CLIP's.
+        // The text tower: newer models put it under `text.`, CLIP's own files have no prefix.
         let text = [
             "text.",
             "transformer.",
@@ -79,7 +79,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let num_heads = match (names.size_field("num_heads")?, config.size_field("head_width")?) {
         (Some(heads), _) => heads,
         (None, Some(width)) => embed_dim / width.max(1),
-        // The default of open_clip, and what OpenAI computes from the width.
+        // open_clip's default head width, which OpenAI's models have too.
         (None, None) => (embed_dim / 64).max(1),
     };
     names.even_heads(embed_dim, num_heads)?;
@@ -113,15 +113,15 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let configured = config.pair_field("image_size")?.or(names.pair_field("image_size")?);
     let (ph, pw) = cfg.patch_size;
     let (gh, gw) = grid(table.saturating_sub(1), configured.map(|(h, w)| (h / ph, w / pw))).ok_or_else(|| {
-        names.error(format!("{table} positions are one more than no square: the configuration must give image_size"))
+        names.error(format!("the position table has {table} rows, which is not one more than a square number: the configuration must give image_size"))
     })?;
     cfg.img_size = configured.filter(|(h, w)| (h / ph, w / pw) == (gh, gw)).unwrap_or((gh * ph, gw * pw));
     Ok(cfg)
 }
 
-/// Keys of `vision_cfg` that are read, or that only training looks at.
+/// Keys of `vision_cfg` that are read here or are only used in training.
 const VISION_KEYS: [&str; 23] = [
-    // Which class makes the blocks: the options that it has of its own are among `OFF_KEYS`.
+    // This key chooses the class of the blocks. The options of that class are in `OFF_KEYS`.
     "block_type",
     "timm_model_kwargs",
     "layers",
@@ -147,11 +147,11 @@ const VISION_KEYS: [&str; 23] = [
     "timm_drop",
 ];
 
-/// Those that say something while they are on only, and can't be run then.
+/// Keys of options that are not supported. They are allowed if they are `false`.
 const OFF_KEYS: [&str; 7] =
     ["attentional_pool", "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc"];
 
-/// Keys of `model_cfg` beside the vision tower's.
+/// Keys of `model_cfg`.
 const MODEL_KEYS: [&str; 12] = [
     "embed_dim",
     "vision_cfg",
@@ -171,12 +171,13 @@ const MODEL_KEYS: [&str; 12] = [
 const OWN_KEYS: [&str; 9] =
     ["model_type", "family", "num_heads", "image_size", "act", "eps", "architectures", "preprocess_cfg", "label_names"];
 
-/// The configuration is whole, and nothing in it goes unread.
+/// Checks that the configuration has its required parts and no unknown keys.
 fn check(names: &Names) -> Result<()> {
     let Some(config) = &names.config else {
         return match names.file.ends_with("open_clip_model.safetensors") {
             true => {
-                Err(names.error("open_clip_config.json is missing: which activation the model has, only that tells"))
+                Err(names
+                    .error("open_clip_config.json is missing, and only that file says which activation the model has"))
             }
             false => Ok(()),
         };
@@ -195,13 +196,13 @@ fn check(names: &Names) -> Result<()> {
     let mut vision = vision.clone();
     if let Some(vision) = vision.as_object_mut() {
         vision.retain(|key, value| !(OFF_KEYS.contains(&key.as_str()) && value == &Value::Bool(false)));
-        // Of attentional pooling, and of training.
+        // Keys of attentional pooling (which is off here) and of training.
         ["attn_pooler_queries", "attn_pooler_heads", "timm_drop_path"].iter().for_each(|key| drop(vision.remove(*key)));
     }
     names.only_known_in("model_cfg.vision_cfg", &vision, &[&VISION_KEYS])?;
     match names.field("preprocess_cfg") {
         Some(pixels) if pixels.get("mode").is_some_and(|mode| mode != "RGB") => {
-            Err(names.config_error(format!("`preprocess_cfg.mode` is {}: only RGB is known", pixels["mode"])))
+            Err(names.config_error(format!("`preprocess_cfg.mode` is {}: only RGB is supported", pixels["mode"])))
         }
         Some(pixels) => names.only_known_in("preprocess_cfg", pixels, &[&PIXEL_KEYS]),
         None => Ok(()),
@@ -218,7 +219,7 @@ fn norm_eps(vision: &Names) -> Result<f32> {
     Ok(vision.configured(Some(kwargs.clone())).number_field("eps")?.map_or(1e-5, |eps| eps as f32))
 }
 
-/// The activation: `quick_gelu`, `act_kwargs`; files without a configuration are OpenAI's.
+/// The activation, from `quick_gelu` and `act_kwargs`. Files without a configuration are OpenAI's, which have quick GELU.
 fn activation(names: &Names, vision: &Names) -> Result<Activation> {
     let quick = names.field("model_cfg").map(|cfg| cfg.get("quick_gelu").and_then(Value::as_bool).unwrap_or(false));
     let mut act = if quick.unwrap_or(true) { Activation::QuickGelu } else { Activation::Gelu };
@@ -271,7 +272,7 @@ fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> R
         "pos_embed" => tensor("positional_embedding", shape),
         "norm_pre" => tensor(&format!("ln_pre.{kind}"), shape),
         "norm" | "fc_norm" => tensor(&format!("ln_post.{kind}"), shape),
-        // Stored for x·proj.
+        // The file has the transposed matrix, because open_clip computes x·proj.
         "projection" => {
             vec![Part::new(own.whole("proj"), &[shape[1], shape[0]]).permuted(&[shape[1], shape[0]], &[1, 0])]
         }

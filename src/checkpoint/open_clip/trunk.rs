@@ -1,4 +1,4 @@
-//! timm models wrapped by open_clip (`open_clip/timm_model.py`): the trunk with its pooling set anew, and a projection behind it.
+//! timm models wrapped by open_clip (`open_clip/timm_model.py`): the timm model (trunk), often with another pooling, followed by a projection.
 
 use serde_json::{Value, json};
 
@@ -11,9 +11,9 @@ use crate::model::constructor::GlobalPool;
 use crate::model::{Head, Pooling, VitConfig, arch};
 use crate::ops::{Activation, PoolKind};
 
-/// `timm_proj`: what follows the trunk.
+/// `timm_proj`: the projection that follows the trunk.
 enum Proj {
-    /// The trunk's own classifier, as wide as the embedding.
+    /// The trunk's own classifier, whose width is that of the embedding.
     Classifier,
     /// Nothing.
     None,
@@ -38,7 +38,7 @@ fn proj(names: &Names, vision: &Value) -> Result<Proj> {
     })
 }
 
-/// `timm_pool`, `None` where the trunk's own pooling is kept.
+/// `timm_pool`; `None` if the trunk keeps its own pooling.
 fn pool(names: &Names, vision: &Value) -> Result<Option<GlobalPool>> {
     let refused = |value: &Value| names.config_error(format!("`timm_pool` is {value}, which can't be run"));
     match vision.get("timm_pool") {
@@ -49,7 +49,7 @@ fn pool(names: &Names, vision: &Value) -> Result<Option<GlobalPool>> {
     }
 }
 
-/// The trunk with its configuration in timm's terms.
+/// The tensors of the trunk, with its configuration written as timm's.
 fn own(names: &Names) -> Result<Names> {
     let mut config = json!({});
     if let Some(vision) = vision_cfg(names) {
@@ -58,11 +58,11 @@ fn own(names: &Names) -> Result<Names> {
             return Err(names.config_error(format!("timm_model_name `{name}` is not known here")));
         }
         config["architecture"] = name.into();
-        // What this crate reads besides: arguments for a trunk that is not its architecture to the letter.
+        // `timm_model_kwargs` is read by this crate only: arguments for a trunk that differs from its architecture.
         let mut args =
             vision.get("timm_model_kwargs").filter(|args| args.is_object()).cloned().unwrap_or_else(|| json!({}));
         args["img_size"] = vision.get("image_size").cloned().unwrap_or_else(|| 224.into());
-        // What the trunk is made with; a projection of its own comes with the trunk's own pooling, changed afterwards.
+        // Without a separate projection, open_clip makes the trunk with this pooling. With one, it makes the trunk first and changes the pooling afterwards.
         if matches!(proj(names, vision)?, Proj::Classifier | Proj::None) {
             if pool(names, vision)?.is_none() {
                 return Err(names.config_error("`timm_pool` is empty: without pooling there is no embedding"));
@@ -74,7 +74,8 @@ fn own(names: &Names) -> Result<Names> {
             config["num_heads"] = heads.clone();
         }
     } else {
-        let reason = "a wrapped timm model needs open_clip_config.json: which model it is, no tensor tells";
+        let reason =
+            "a wrapped timm model needs open_clip_config.json, because the tensors don't show which model it is";
         return Err(names.error(reason));
     }
     Ok(names.under("visual.trunk.").configured(Some(config)))
@@ -105,7 +106,7 @@ pub fn configure(names: &Names) -> Result<VitConfig> {
         }
     }
     if cfg.pool == Pooling::ClassAndDistillation && matches!(proj(names, &vision)?, Proj::Classifier) {
-        return Err(names.config_error("a distilled trunk whose heads are the projection can't be run"));
+        return Err(names.config_error("a distilled trunk that uses its own heads as the projection is not supported"));
     }
     (cfg.head, cfg.num_classes) = (Head::None, 0);
     let model = names.configured(names.field("model_cfg").cloned());
@@ -116,10 +117,10 @@ pub fn configure(names: &Names) -> Result<VitConfig> {
     Ok(cfg)
 }
 
-/// `reset_classifier(0, global_pool)`: another pooling behind the norms that the constructor made for the first.
+/// timm's `reset_classifier(0, global_pool)`: changes the pooling, but keeps the norms that the constructor chose for the first pooling.
 fn reset_pool(cfg: &mut VitConfig, names: &Names, vision: &Value) -> Result<()> {
     let Some(pool) = pool(names, vision)? else { return Ok(()) };
-    // A distilled model pools its two tokens whatever it is told, and is told nothing else than `token`.
+    // A distilled model always pools its two tokens, and its `global_pool` can only be `token`.
     if cfg.pool == Pooling::ClassAndDistillation {
         return match pool {
             GlobalPool::Token => Ok(()),

@@ -1,6 +1,6 @@
-//! lucidrains' `ViT` and `SimpleViT` by era (github.com/lucidrains/vit-pytorch, `vit_pytorch/vit.py` and its history).
+//! lucidrains' `ViT` and `SimpleViT` of all versions (github.com/lucidrains/vit-pytorch, `vit_pytorch/vit.py` and its history).
 //!
-//! Names changed with versions, and so did the numbers: where norms are, what the mean is of, by what scores are scaled.
+//! Between versions, tensor names changed, and so did the computation: where norms are, which tokens are averaged, how scores are scaled.
 
 use super::{channels_last, img_size, patch_size, plain, pooling, transform};
 use crate::checkpoint::Family;
@@ -28,7 +28,7 @@ pub static FAMILY: Family = Family {
     transform,
 };
 
-/// `SimpleViT`, whose positions are computed and whose mean has no class token.
+/// Whether it is a `SimpleViT`, which computes its positions and has no class token.
 fn is_simple(names: &Names) -> bool {
     ["linear_head.weight", "linear_head.bias", "linear_head.1.weight", "linear_head.1.bias"]
         .iter()
@@ -40,7 +40,7 @@ fn is_normed(names: &Names) -> bool {
     ["2.weight", "2.bias", "3.weight"].iter().any(|part| names.has(&format!("to_patch_embedding.{part}")))
 }
 
-/// How an era names what is in `transformer.layers.i`.
+/// The tensor names within `transformer.layers.i`, which depend on the version.
 struct LayerNames {
     norm1: &'static str,
     qkv: &'static str,
@@ -60,12 +60,12 @@ impl LayerNames {
         ) {
             (true, _) => Some(linear),
             (_, true) => Some(alone),
-            // One head as wide as the model needs none.
+            // With one head as wide as the model, there is no output projection.
             _ => None,
         };
         if old {
             let out = out("0.fn.fn.to_out.0", "0.fn.fn.to_out");
-            // Dropout came between in 0.2.1.
+            // Version 0.2.1 added a dropout layer in between, which changed the number.
             let fc2 = if names.any(".1.fn.fn.net.3.weight") { "1.fn.fn.net.3" } else { "1.fn.fn.net.2" };
             let (norm2, fc1) = ("1.fn.norm", "1.fn.fn.net.0");
             return LayerNames { norm1: "0.fn.norm", qkv: "0.fn.fn.to_qkv", out, norm2, fc1, fc2 };
@@ -111,7 +111,7 @@ impl HeadNames {
             match names.shape(&format!("{module}.weight")).map(<[usize]>::len) {
                 Some(1) => found.norm = Some(module),
                 Some(_) => found.hidden = found.last.replace(module),
-                // A norm or a layer whose weight is gone is told by name.
+                // The weight is missing, so whether it is a norm or a layer is decided by the name.
                 None if names.has(&format!("{module}.bias")) => match module.ends_with(".0") {
                     true => found.norm = Some(module),
                     false => found.hidden = found.last.replace(module),
@@ -127,7 +127,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let normed = is_normed(names);
     let projection = projection(names);
     let &[embed_dim, len] = names.expect(&format!("{projection}.weight"), 2, FAMILY.name)? else {
-        return Err(names.error("the patch projection is no matrix"));
+        return Err(names.error("the patch projection is not a matrix"));
     };
     let own = LayerNames::of(names);
     let at = |name: &str| format!("transformer.layers.0.{name}.weight");
@@ -135,7 +135,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let num_heads = match (names.size_field("num_heads")?, names.size_field("dim_head")?) {
         (Some(heads), _) if heads > 0 => heads,
         (_, Some(width)) if width > 0 => inner / width,
-        _ => return Err(names.config_error("`num_heads` must be given: the tensors don't tell it")),
+        _ => return Err(names.config_error("`num_heads` must be given: it can't be seen in the tensors")),
     };
     if num_heads == 0 || !inner.is_multiple_of(num_heads) {
         return Err(names.config_error(format!("{num_heads} heads don't divide an attention {inner} wide")));
@@ -181,7 +181,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     } else if is_simple(names) {
         let (h, w) = names
             .pair_field("img_size")?
-            .ok_or_else(|| names.config_error("`img_size` must be given: the tensors don't tell it"))?;
+            .ok_or_else(|| names.config_error("`img_size` must be given: it can't be seen in the tensors"))?;
         cfg.img_size = (h, w);
     } else {
         return Err(names.missing("pos_embedding", FAMILY.name));
@@ -199,7 +199,7 @@ fn projection(names: &Names) -> &'static str {
     }
 }
 
-/// What scores are scaled by the root of: the head's width, before 0.6.7 the model's.
+/// The width whose square root divides the scores: the head's, or before 0.6.7 the model's.
 fn scale_width(names: &Names, cfg: &VitConfig) -> Result<usize> {
     if !names.has("patch_to_embedding.weight") {
         return Ok(cfg.head_dim);
@@ -240,7 +240,7 @@ fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> R
         "patch_embed.proj" if kind == "weight" => channels_last(format!("{}.weight", projection(names)), cfg),
         "patch_embed.proj" => vec![Part::new(format!("{}.bias", projection(names)), shape)],
         "patch_embed.norm" => vec![Part::new(format!("to_patch_embedding.3.{kind}"), shape)],
-        // A leading 1 was dropped in 1.16.1.
+        // Before 1.16.1 the table has a leading axis of size 1.
         "prefix_tokens" if names.shape("cls_token").is_some_and(|shape| shape.len() == 2) => {
             vec![Part::new("cls_token", shape)]
         }

@@ -1,5 +1,5 @@
-//! The ViTs people write themselves from tutorials: names and quirks of five of them, with what tensors can't tell from a
-//! `config.json` whose `model_type` is `vit_gpu` (`docs/your-own-vit.md`).
+//! ViTs that people write themselves from tutorials: tensor names and peculiarities of five of them. What tensors can't show is read from a
+//! `config.json` with `"model_type": "vit_gpu"` (`docs/your-own-vit.md`).
 
 pub mod lucidrains;
 mod patchlayer;
@@ -25,7 +25,7 @@ pub use zuppichini::FAMILY as ZUPPICHINI;
 fn required(names: &Names, field: &str) -> Result<usize> {
     match names.size_field(field)? {
         Some(value) if value > 0 => Ok(value),
-        _ => Err(names.config_error(format!("`{field}` must be given: the tensors don't tell it"))),
+        _ => Err(names.config_error(format!("`{field}` must be given: it can't be seen in the tensors"))),
     }
 }
 
@@ -37,7 +37,7 @@ fn plain(names: &Names, embed_dim: usize, depth: usize, num_heads: usize) -> Res
     Ok(cfg)
 }
 
-/// The patch's size from the length of its vector: `patch_size` where it is given, else a square.
+/// The patch size for patches of `len` values: `patch_size` if it is given, otherwise a square.
 fn patch_size(names: &Names, cfg: &mut VitConfig, len: usize) -> Result<()> {
     cfg.in_chans = names.size_field("in_chans")?.unwrap_or(3);
     let square = || {
@@ -50,14 +50,14 @@ fn patch_size(names: &Names, cfg: &mut VitConfig, len: usize) -> Result<()> {
         .filter(|(h, w)| crate::ops::product(&[*h, *w, cfg.in_chans]) == len);
     cfg.patch_size = found.ok_or_else(|| {
         names.config_error(format!(
-            "`patch_size` must be given: patches of {len} values are no square of {} channels",
+            "`patch_size` must be given: patches of {len} values are not square with {} channels",
             cfg.in_chans
         ))
     })?;
     Ok(())
 }
 
-/// The image's size for a number of patches: `img_size` where it is given, else a square.
+/// The image size for this number of patches: `img_size` if it is given, otherwise a square.
 fn img_size(names: &Names, cfg: &mut VitConfig, patches: usize) -> Result<()> {
     let (ph, pw) = cfg.patch_size;
     let given = names.pair_field("img_size")?;
@@ -67,11 +67,11 @@ fn img_size(names: &Names, cfg: &mut VitConfig, patches: usize) -> Result<()> {
     };
     cfg.img_size = found.ok_or_else(|| match given {
         Some((h, w)) => names.config_error(format!(
-            "`img_size` {h}x{w} has {}x{} patches, the position table is for {patches}",
+            "`img_size` {h}x{w} has {}x{} patches, but the position table is for {patches}",
             h / ph,
             w / pw
         )),
-        None => names.config_error(format!("`img_size` must be given: {patches} patches are no square")),
+        None => names.config_error(format!("`img_size` must be given: {patches} patches are not a square grid")),
     })?;
     Ok(())
 }
@@ -82,19 +82,21 @@ pub fn pooling(names: &Names, default: Pooling, from: usize) -> Result<Pooling> 
         None => Ok(default),
         Some(name) => match arch::global_pool(name, from) {
             Some(pool @ (Pooling::CLASS | Pooling::Tokens(PoolKind::Mean(_)))) => Ok(pool),
-            _ => Err(names.config_error(format!("global_pool `{name}` can't be run (token and avg can)"))),
+            _ => {
+                Err(names.config_error(format!("global_pool `{name}` is not supported here (only token and avg are)")))
+            }
         },
     }
 }
 
-/// A projection of patches whose channels come last: `[D, P, P, C]` seen as a convolution's.
+/// A patch projection `[D, P, P, C]` with channels last, permuted to the layout of a convolution.
 fn channels_last(name: impl Into<String>, cfg: &VitConfig) -> Recipe {
     let (ph, pw) = cfg.patch_size;
     let (d, c) = (cfg.embed_dim, cfg.in_chans);
     vec![Part::new(name, &[d, ph * pw * c]).permuted(&[d, ph, pw, c], &[0, 3, 1, 2])]
 }
 
-/// Squashed to the size, bilinear; no mean or standard deviation unless `config.json` has them.
+/// Resized to the model's size without keeping the shape, bilinear. Mean and standard deviation are used only if `config.json` has them.
 fn transform(names: &Names, cfg: &VitConfig) -> Result<Transform> {
     let json = names.config.clone().unwrap_or_default();
     transforms::plain(&json, cfg.img_size).map_err(|reason| names.config_error(reason))

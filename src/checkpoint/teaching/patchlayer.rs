@@ -1,4 +1,4 @@
-//! A ViT with a `PatchEmbedder` and `Uqkv`: channels-last patches, scores scaled by the full width, no output projection,
+//! A ViT with a `PatchEmbedder` and `Uqkv`: channels-last patches, scores divided by the root of the model's width, no output projection,
 //! two linear layers in the head.
 
 use super::{channels_last, img_size, patch_size, plain, pooling, required, transform};
@@ -23,7 +23,7 @@ pub static FAMILY: Family = Family {
 
 fn configure(names: &Names) -> Result<VitConfig> {
     let &[embed_dim, len] = names.expect("patch_embedder.projection_layer.0.weight", 2, FAMILY.name)? else {
-        return Err(names.error("the patch projection is no matrix"));
+        return Err(names.error("the patch projection is not a matrix"));
     };
     let num_heads = required(names, "num_heads")?;
     names.even_heads(embed_dim, num_heads)?;

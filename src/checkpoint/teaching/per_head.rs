@@ -14,7 +14,7 @@ pub static FAMILY: Family = Family {
     configure,
     recipe,
     positions: |_| Positions::on_request(Resample::BicubicAntialias),
-    // Its own code never calls it.
+    // The class has this layer but never calls it.
     ignorable: |name, _| name.starts_with("image_embedding."),
     own_keys: Some(&[]),
     transform,
@@ -24,7 +24,7 @@ const ATTENTION: &str = "layer_list.0.attention_layer";
 
 fn configure(names: &Names) -> Result<VitConfig> {
     let embed_dim = names.expect("cls_embedding.weight", 2, FAMILY.name)?[1];
-    // A layer for each head: the tensors tell their number.
+    // Each head has its own layer, so the tensors show the number of heads.
     let num_heads = names.count(&format!("{ATTENTION}.query_layers."));
     if num_heads == 0 {
         return Err(names.missing(&format!("{ATTENTION}.query_layers.0.weight"), FAMILY.name));

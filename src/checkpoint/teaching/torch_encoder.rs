@@ -1,7 +1,7 @@
-//! Unfolded patches times a kernel, a class token, a position table longer than need be, and `nn.TransformerEncoder`.
+//! A ViT that multiplies unfolded patches by a kernel and runs `nn.TransformerEncoder`. It has a class token, and a position table that is longer than needed.
 //!
-//! `batch_first` says whether the encoder was told that the batch comes first. If it was not, and was given `[B, T, D]` all
-//! the same, it attends across the batch: that is reproduced, and such a model's images depend on each other.
+//! `batch_first` is the encoder's argument of this name. If it was false, but the encoder was given `[B, T, D]` all
+//! the same, attention mixes the images of a batch. This is reproduced, so the results of such a model depend on the whole batch.
 
 use super::{img_size, patch_size, pooling, required, transform};
 use crate::checkpoint::Family;
@@ -37,7 +37,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     cfg.patch_bias = false;
     cfg.block = if names.bool_field("norm_first")?.unwrap_or(false) { Block::PreNorm } else { Block::PostNorm };
     let Some(batch_first) = names.bool_field("batch_first")? else {
-        return Err(names.config_error("`batch_first` must be given: the tensors don't tell it"));
+        return Err(names.config_error("`batch_first` must be given: it can't be seen in the tensors"));
     };
     cfg.batch = if batch_first { Batch::Independent } else { Batch::Coupled };
     cfg.qkv_bias = names.any("self_attn.in_proj_bias");
@@ -49,9 +49,9 @@ fn configure(names: &Names) -> Result<VitConfig> {
     cfg.head = Head::Linear;
     cfg.num_classes = names.expect("linear_layer.weight", 2, FAMILY.name)?[0];
     let table = names.expect("position_embedding_table", 2, FAMILY.name)?[0];
-    // The table is longer than the sequence: only the configuration tells how long that is.
+    // The table is longer than the sequence, so the length of the sequence must come from the configuration.
     let Some((h, w)) = names.pair_field("img_size")? else {
-        return Err(names.config_error("`img_size` must be given: the tensors don't tell it"));
+        return Err(names.config_error("`img_size` must be given: it can't be seen in the tensors"));
     };
     let patches = (h / cfg.patch_size.0.max(1)) * (w / cfg.patch_size.1.max(1));
     if patches + 1 > table {

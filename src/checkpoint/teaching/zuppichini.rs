@@ -31,17 +31,17 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let narrow = (cfg.head_dim as f32).powf(-0.5);
     (cfg.attn_scale, cfg.attn_post_scale) = match (fused(names), names.text_field("variant")) {
         (true, None | Some("fused")) => (1.0, (embed_dim as f32).powf(-0.5)),
-        // README.md scales behind the softmax, the notebook before it.
+        // The code in README.md scales after the softmax, the notebook before it.
         (false, Some("readme")) => (1.0, narrow),
         (false, Some("notebook")) => (narrow, 1.0),
         // Until January 2021 both divided the softmax by √D.
         (false, Some("early")) => (1.0, (embed_dim as f32).powf(-0.5)),
         (false, None) => {
-            let reason = "`variant` must be given: `readme` scales behind the softmax, `notebook` before it, `early` divides by √D";
+            let reason = "`variant` must be given: `readme` scales after the softmax, `notebook` before it, `early` divides by √D after it";
             return Err(names.config_error(reason));
         }
         (_, Some(other)) => {
-            return Err(names.config_error(format!("`variant` is `{other}`: the tensors are another's")));
+            return Err(names.config_error(format!("`variant` is `{other}`, which does not fit the tensors")));
         }
     };
     cfg.qkv_bias = names.any("fn.1.qkv.bias") || names.any("fn.1.queries.bias");

@@ -1,5 +1,5 @@
-//! The constructor's arguments as timm's factory collects them: the architecture's own, `model_args` over them, and what
-//! `pretrained_cfg` sets where neither does (`timm/models/{_hub,_factory,_builder}.py`).
+//! Collects the constructor's arguments as timm's factory does: those of the architecture, overridden by `model_args`, and those that
+//! only `pretrained_cfg` gives (`timm/models/{_hub,_factory,_builder}.py`).
 
 use serde_json::Value;
 
@@ -31,21 +31,21 @@ const HARMLESS: [&str; 16] = [
     "cache_dir",
 ];
 
-/// Arguments of timm's factory that make another model where they are on.
+/// Arguments of timm's factory that give another kind of model if they are on.
 const OTHER_MODELS: [&str; 4] = ["features_only", "pruned", "use_naflex", "pretrained"];
 
-/// What the configuration says, and whose architecture it is.
+/// The constructor's arguments from the configuration, and the architecture they are based on.
 pub struct Given<'a> {
     names: &'a Names,
     /// `model_args`, null where there are none.
     args: Value,
-    /// The architecture's name, where it is known here.
+    /// The name of the architecture, if it is in the table.
     known: Option<&'a str>,
-    /// Whether its sizes are the tensors'.
+    /// Whether the sizes are taken from the tensors and not from the architecture.
     resized: bool,
-    /// Its arguments; those that the tensors show where it is not known.
+    /// The arguments. If the architecture is not known, they start from what the tensors show.
     pub arguments: Arguments,
-    /// Whether positions outside the table's grid are padded to whole patches.
+    /// Whether `dynamic_img_pad` is on: images are padded to whole patches.
     pub pads: bool,
 }
 
@@ -53,16 +53,15 @@ impl<'a> Given<'a> {
     pub fn new(names: &'a Names) -> Result<Given<'a>> {
         let name = names.text_field("architecture").or(names.text_field("timm_model_name"));
         if let Some(name) = name.filter(|name| arch::is_other(name)) {
-            return Err(
-                names.config_error(format!("architecture `{name}` is another class than timm's VisionTransformer"))
-            );
+            return Err(names
+                .config_error(format!("architecture `{name}` is not a VisionTransformer in timm, but another class")));
         }
         let known = name.and_then(arch::arguments);
         let args = names.field("model_args").cloned().unwrap_or(Value::Null);
         if !(args.is_object() || args.is_null()) {
             return Err(names.config_error(format!("`model_args` is {args}")));
         }
-        // This crate's own field says that the model is that architecture at other sizes, which the tensors show.
+        // A field of this crate's own says that the model is that architecture with other sizes. They are taken from the tensors.
         let resized = names.field("num_heads").is_some();
         let arguments = match &known {
             Some(arguments) if resized => seen::at_sizes(names, &args, arguments)?,
@@ -87,7 +86,7 @@ impl<'a> Given<'a> {
         self.known.is_some()
     }
 
-    /// Where an argument's value is from, for a message, if it is stated at all and not read off the tensors.
+    /// For messages: where the value of an argument comes from; `None` if it is only known from the tensors.
     pub fn source(&self, name: &str) -> Option<String> {
         if self.has(name) {
             return Some(format!("model_args.{name}"));
@@ -101,7 +100,7 @@ impl<'a> Given<'a> {
             "in_chans" if pretrained.is_some_and(|cfg| cfg.get("input_size").is_some_and(Value::is_array)) => {
                 return Some("pretrained_cfg.input_size".to_owned());
             }
-            // Which classes a model has is nothing that its architecture tells.
+            // The number of classes does not follow from the architecture.
             "num_classes" => return None,
             _ => {}
         }
@@ -163,7 +162,7 @@ impl<'a> Given<'a> {
                         _ => return Err(bad()),
                     }
                 }
-                // An empty name is no name.
+                // An empty name counts as missing.
                 "norm_layer" if text()?.is_empty() => made.norm_layer = NormLayer::default(),
                 "norm_layer" => made.norm_layer = NormLayer::named(text()?).ok_or_else(bad)?,
                 "embed_norm_layer" if text()?.is_empty() => made.embed_norm_layer = None,
@@ -188,7 +187,7 @@ impl<'a> Given<'a> {
         if let (false, Some(pretrained)) = (self.has("num_classes"), self.pretrained()) {
             let stated = names.field("num_classes").or_else(|| pretrained.get("num_classes"));
             match stated.filter(|value| !value.is_null()) {
-                // Below zero it is not passed on.
+                // The factory does not pass on a negative number.
                 Some(value) if value.as_i64().is_some_and(|n| n < 0) => {}
                 Some(value) => self.arguments.num_classes = number(names, "`num_classes`", value)?,
                 None => {}
@@ -223,7 +222,7 @@ impl<'a> Given<'a> {
             }
         }
         self.arguments.act_layer = names.act_field("act")?.unwrap_or(self.arguments.act_layer);
-        // timm writes it here for people to read; it tells where nothing else does.
+        // timm writes this key for information only. It is used if nothing else gives the value.
         let pool = names.text_field("global_pool").filter(|name| !self.is_known() && !name.is_empty());
         if let (None, Some(name)) = (self.arguments.global_pool, pool) {
             let refused = || names.config_error(format!("`global_pool` is {name}, which can't be run"));
@@ -233,7 +232,7 @@ impl<'a> Given<'a> {
     }
 }
 
-/// `block_fn` by its class's name. How many branches a parallel one has is another of its arguments, which the tensors show.
+/// The block with this class name (`block_fn`). The number of branches of a parallel block is another argument, which the tensors show.
 fn block(names: &Names, name: &str) -> Option<Block> {
     match (block_fn(name)?, names.count("blocks.0.attns.")) {
         (Block::ParallelThings(_), branches) if branches > 0 => Some(Block::ParallelThings(branches)),

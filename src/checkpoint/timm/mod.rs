@@ -25,16 +25,16 @@ pub static FAMILY: Family = Family {
     recipe: |canonical, shape, cfg, names| recipe(canonical, shape, cfg, names),
     positions,
     ignorable: |name, cfg| {
-        // Unused by timm since 0.6: the tanh layer that in-21k models once had.
+        // The tanh layer of old in-21k models, which timm does not use since 0.6.
         name.starts_with("pre_logits.")
-            // A distilled model makes these two like any other, and never reads them.
+            // A distilled model has these two tensors but never reads them.
             || cfg.dist_token && (name.starts_with("fc_norm.") || name == "reg_token")
     },
     own_keys: None,
     transform,
 };
 
-/// timm loads a table of another size by resampling it.
+/// timm resamples a position table of another size when it loads it.
 fn positions(names: &Names) -> Positions {
     let name = names.text_field("architecture").unwrap_or_default();
     let is = |part: &str| name.contains(part);
@@ -59,14 +59,17 @@ pub fn configure(names: &Names) -> Result<VitConfig> {
     }
     let mut cfg = given.arguments.resolve().map_err(|reason| names.config_error(reason))?;
     if given.arguments.qk_norm {
-        // The one weight that shows how wide a head is.
+        // The only weight whose shape shows the width of a head.
         let width = names.expect(&recipe::first("attn.q_norm.weight", cfg.block, names), 1, FAMILY.name)?[0];
         if width != cfg.head_dim {
-            let reason = format!("q_norm is for heads of {width}, {} heads of {} are", cfg.num_heads, cfg.embed_dim);
+            let reason = format!(
+                "q_norm is for heads {width} wide, which does not fit {} heads in a width of {}",
+                cfg.num_heads, cfg.embed_dim
+            );
             return Err(names.error(format!("{reason} {} wide", cfg.head_dim)));
         }
     }
-    // transformers' wrapper makes the bare model without classes, whatever the configuration says of them.
+    // transformers' wrapper always makes the bare model without classes, even if the configuration lists classes.
     let bare = names.class() == "TimmWrapperModel";
     if names.axis("head.weight", 0) == 0 && (bare || given.source("num_classes").is_none()) {
         (cfg.head, cfg.num_classes) = (Head::None, 0);
@@ -127,7 +130,7 @@ const PRETRAINED_KEYS: [&str; 35] = [
     "in_chans",
 ];
 
-/// Every key is one that timm, transformers' wrapper of it, or this crate reads or knows to be harmless.
+/// Checks that every key is one that timm, transformers' wrapper of timm, or this crate reads, or that changes nothing.
 fn known_keys(names: &Names) -> Result<()> {
     let wrapper = names.text_field("model_type") == Some("timm_wrapper");
     let wrapped: &[&str] = if wrapper { &keys::TRANSFORMERS } else { &[] };
@@ -139,7 +142,7 @@ fn known_keys(names: &Names) -> Result<()> {
     }
 }
 
-/// Compares what arguments state with what tensors show.
+/// Compares the arguments with the tensors.
 fn agree(names: &Names, given: &Given) -> Result<()> {
     let made = &given.arguments;
     let conv = "patch_embed.proj.weight";

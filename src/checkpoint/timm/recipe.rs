@@ -1,21 +1,21 @@
-//! Where canonical weights are in timm's files.
+//! The tensors of timm's files that canonical weights are made of.
 
 use crate::checkpoint::canonical;
 use crate::checkpoint::names::Names;
 use crate::checkpoint::recipe::{Part, Recipe};
 use crate::model::{Block, Mlp, VitConfig};
 
-/// Whether a gated MLP keeps gate and values in tensors of their own.
+/// Whether a gated MLP has separate tensors for gate and values.
 pub fn gate_apart(names: &Names) -> bool {
     names.any(".mlp.fc1_g.weight") || names.any(".mlp.fc1_x.weight")
 }
 
-/// Whether one product makes the values before the gate (`GluMlp`); canonical weights have the gate first.
+/// Whether one tensor has the values first and then the gate (`GluMlp`). Canonical weights have the gate first.
 fn gate_last(names: &Names) -> bool {
     names.field("model_args").and_then(|args| args.get("mlp_layer")?.as_str()) == Some("GluMlp")
 }
 
-/// Where the first branch of a kind is within a block.
+/// The name of the first branch of this kind within a block.
 fn in_block(part: &str, block: Block) -> String {
     match (block, part.split_once('.')) {
         (Block::ParallelThings(_), Some(("attn" | "ls1" | "norm1", _))) => {
@@ -35,7 +35,7 @@ pub fn first(part: &str, block: Block, names: &Names) -> String {
 /// The file's name for a canonical weight that is one whole tensor there.
 fn file_name(canonical: &str, block: Block, names: &Names) -> String {
     let mut name = canonical.to_owned();
-    // Attention pooling has one layout, whatever the blocks have.
+    // Attention pooling has the same layout for all kinds of blocks.
     if name.starts_with("attn_pool.") {
         return name;
     }
@@ -84,14 +84,14 @@ pub fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) 
         vec![Part::new(name.clone(), &whole).rows(first, shape[0])]
     };
     match canonical.split_once(".mlp.fc1.") {
-        // One product makes the MLP's hidden layer, q, k and v, in this order.
+        // One tensor has the MLP's hidden layer, q, k and v, in this order.
         _ if canonical.starts_with("attn_pool") => vec![Part::new(name, shape)],
         Some((block, "bias")) if cfg.block == Block::ParallelScaling && !cfg.qkv_bias => {
             vec![Part::new(format!("{block}.mlp_bias"), shape)]
         }
         Some(_) if cfg.block == Block::ParallelScaling => rows_of(0),
         None if cfg.block == Block::ParallelScaling && canonical.contains(".attn.qkv.") => rows_of(cfg.mlp_hidden),
-        // The gate in a tensor of its own, before the values.
+        // The gate has its own tensor; it comes before the values.
         Some((block, kind)) if cfg.mlp == Mlp::Glu && gate_apart(names) => {
             let mut half = shape.to_vec();
             half[0] /= 2;

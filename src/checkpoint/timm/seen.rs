@@ -1,5 +1,5 @@
-//! The constructor's arguments as the tensors show them, for architectures that are not in the table: each option whose tensors
-//! are there is on. What no tensor shows is the constructor's default, unless that would be a guess.
+//! Derives the constructor's arguments from the tensors, for architectures that are not in the table. If the tensors of an option
+//! are there, the option is on. Arguments that no tensor shows have the constructor's default, unless that would be a guess.
 
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ pub fn arguments(names: &Names, args: &Value) -> Result<Arguments> {
     seen.qk_norm = any(&[".q_norm.weight", ".k_norm.weight"]);
     seen.scale_attn_norm = any(&[".attn.norm.weight"]);
     seen.scale_mlp_norm = any(&[".mlp.norm.weight"]);
-    // Attention pooling ends in an MLP with biases of its own.
+    // Attention pooling has its own MLP, which always has biases.
     let blocks = names.under("blocks.");
     let biases = [".attn.proj.bias", ".attn_out_proj.bias", ".mlp_out_proj.bias", ".mlp.fc2.bias", ".mlp.w3.bias"];
     seen.proj_bias = biases.iter().any(|ending| blocks.any(ending));
@@ -40,7 +40,7 @@ pub fn arguments(names: &Names, args: &Value) -> Result<Arguments> {
     };
     seen.num_classes = names.axis("head.weight", 0);
     if given("global_pool").is_none() && names.text_field("global_pool").is_none_or(str::is_empty) {
-        // A norm behind the pooling comes with a mean, unless it was asked for by itself.
+        // A norm after the pooling usually means that the mean is pooled, unless `fc_norm` was set explicitly.
         let averaged = fc_norm && given("fc_norm").is_none();
         seen.global_pool = Some(match (names.has("attn_pool.latent"), averaged || !seen.class_token) {
             (true, _) => GlobalPool::Map,
@@ -51,7 +51,8 @@ pub fn arguments(names: &Names, args: &Value) -> Result<Arguments> {
     mlp(names, &mut seen, given("mlp_layer").is_some(), given("act_layer").is_some())?;
     seen.num_heads = heads(names, args, embed_dim)?;
     if names.config.is_none() && seen.pre_norm {
-        let reason = "a norm before the blocks is CLIP's, whose activation and epsilon are not in the weights";
+        let reason =
+            "a norm before the blocks means a CLIP model, whose activation and epsilon can't be seen in the weights";
         return Err(names.error(format!("{reason}: a config.json with the `architecture` must give them")));
     }
     Ok(seen)
@@ -73,12 +74,12 @@ pub fn at_sizes(names: &Names, args: &Value, known: &Arguments) -> Result<Argume
     Ok(seen)
 }
 
-/// What times the width is cut to this hidden width: half a unit more than their quotient.
+/// An `mlp_ratio` that gives this hidden width when `embed_dim · ratio` is cut to an integer: half a unit is added to be safe.
 fn ratio(hidden: usize, embed_dim: usize) -> f64 {
     (hidden as f64 + 0.5) / embed_dim.max(1) as f64
 }
 
-/// The MLP's class and ratio. A gate's activation, and which half it is, no tensor shows.
+/// The MLP's class and ratio. The tensors don't show the activation of a gate, nor which half is the gate.
 fn mlp(names: &Names, seen: &mut Arguments, named: bool, activated: bool) -> Result<()> {
     let first = |part: &str| recipe::first(part, seen.block_fn, names);
     let inner = names.expect(&first("mlp.fc2.weight"), 2, FAMILY.name)?[1];
@@ -94,13 +95,14 @@ fn mlp(names: &Names, seen: &mut Arguments, named: bool, activated: bool) -> Res
     seen.mlp_layer = layer;
     seen.mlp_ratio = ratio(hidden, seen.embed_dim);
     if metas {
-        // Meta's DINOv2, which has no other.
+        // This name occurs only in Meta's DINOv2, whose gate is known.
         seen.act_layer = crate::ops::Activation::Silu;
     } else if layer != MlpLayer::Plain {
         let packed = layer == MlpLayer::GluPacked;
         let untold = names.text_field("act").is_none() && !activated && names.field("model_args").is_none();
         if untold || packed && !named {
-            let reason = "the MLP is gated, and which activation its gate has, and which half it is, no tensor shows";
+            let reason =
+                "the MLP is gated, and the tensors don't show the activation of the gate, nor which half is the gate";
             let wanted = "an `architecture` that timm knows, or `mlp_layer` and `act_layer` in `model_args`";
             return Err(names.error(format!("{reason}: config.json must give {wanted}")));
         }
@@ -108,13 +110,13 @@ fn mlp(names: &Names, seen: &mut Arguments, named: bool, activated: bool) -> Res
     Ok(())
 }
 
-/// D, C and the patch's size; ancient files keep the projection as a matrix.
+/// The width, the number of channels and the patch size. Very old files have the patch projection as a matrix.
 fn patch(names: &Names, args: &Value) -> Result<(usize, usize, (usize, usize))> {
     if let Some(&[embed_dim, len]) = names.shape("patch_embed.proj.weight") {
         let chans = args.get("in_chans").and_then(size).unwrap_or(3).max(1);
         return match matrix_patch(args.get("patch_size").and_then(pair), chans, len) {
             Some(patch_size) => Ok((embed_dim, chans, patch_size)),
-            None => Err(names.error(format!("patches of {len} values are no square of {chans} channels"))),
+            None => Err(names.error(format!("patches of {len} values are not square with {chans} channels"))),
         };
     }
     let shape = names.expect("patch_embed.proj.weight", 4, FAMILY.name)?;
@@ -134,7 +136,7 @@ fn heads(names: &Names, args: &Value, embed_dim: usize) -> Result<usize> {
     }
     match names.text_field("architecture") {
         Some(name) => {
-            let reason = format!("architecture `{name}` is not known here, and model_args has no num_heads");
+            let reason = format!("architecture `{name}` is not known, and model_args has no num_heads");
             Err(names.config_error(reason))
         }
         None => standard_heads(embed_dim).ok_or_else(|| names.no_heads(embed_dim)),

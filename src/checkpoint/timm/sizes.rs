@@ -28,7 +28,7 @@ pub fn positions(cfg: &mut VitConfig, names: &Names, given: &Given) -> Result<()
     let &[1, table, _] = names.expect("pos_embed", 3, FAMILY.name)? else {
         return Err(names.error("pos_embed is not [1, N, D]"));
     };
-    // The table covers the prefix, or (`no_embed_class`) the patches alone, or in Meta's DINOv2 the class token alone.
+    // The table has rows for all prefix tokens, or for none (`no_embed_class`), or only for the class token (Meta's DINOv2).
     let prefix = cfg.prefix_tokens();
     let covers = match (names.has("register_tokens"), given.is_known() || given.has("no_embed_class")) {
         (true, _) => [1, 1],

@@ -1,4 +1,4 @@
-//! Where the time goes, as a bar chart in an SVG file.
+//! Draws the time of each kind of operation as a bar chart in an SVG file.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use vit_gpu::Error;
 use super::measure::{Measured, Warm};
 use super::per_op::Kind;
 
-/// Bars at most; what is beyond is summed up.
+/// The most bars; the remaining operations are added up in one more.
 const MOST: usize = 12;
 
 /// Draws the share of each kind of operation in the time of a device's last batch size.

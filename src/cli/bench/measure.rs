@@ -1,4 +1,4 @@
-//! What is measured of one session: start, warm runs, limits.
+//! Measures one session: the start, runs after warm-up, and the device's limits.
 
 use std::path::Path;
 use std::time::Instant;
@@ -37,7 +37,7 @@ pub struct Warm {
 }
 
 impl Warm {
-    /// The time that a share of the runs stays under, in seconds.
+    /// A quantile of the times in seconds: `share` of the runs took less.
     pub fn quantile(&self, share: f64) -> f64 {
         let at = share * (self.times.len() - 1) as f64;
         let (low, part) = (at.floor() as usize, at.fract());
@@ -59,13 +59,13 @@ impl Warm {
 }
 
 impl Measured {
-    /// The share of that a batch size reaches; eight-bit products meet another limit, which is not measured.
+    /// The share of that limit which a batch size reaches; `None` for i8, whose limit is not measured.
     pub fn share(&self, warm: &Warm) -> Option<f64> {
         (self.precision != Precision::I8.name()).then(|| warm.flop_per_second() / self.peak.flop())
     }
 }
 
-/// The time of warm runs from pixels to predictions (or to pooled vectors), uploads and readback included.
+/// Times runs after warm-up, from pixels in memory to predictions (or pooled vectors), including upload and readback.
 pub fn warm(session: &Session, batch: usize, runs: usize, per_op: bool) -> Result<Warm, Error> {
     let pixels = pixels(session, batch);
     once(session, &pixels)?; // compiles kernels, allocates
@@ -94,7 +94,7 @@ fn once(session: &Session, pixels: &[Pixels]) -> Result<f64, Error> {
     }
 }
 
-/// Images a second from files to results, reading and resizing included; what can't be read is an error.
+/// Images per second from files to results, including reading and resizing. A file that can't be read is an error.
 pub fn from_files(session: &Session, folder: &Path, quiet: bool) -> Result<f64, Failure> {
     let inputs = expand(&[folder.display().to_string()])?;
     let start = Instant::now();
@@ -104,7 +104,7 @@ pub fn from_files(session: &Session, folder: &Path, quiet: bool) -> Result<f64, 
     Ok(inputs.len() as f64 / start.elapsed().as_secs_f64())
 }
 
-/// Images of hashed bytes, the same on every machine.
+/// Images of pseudo-random bytes, the same on every machine.
 fn pixels(session: &Session, batch: usize) -> Vec<Pixels> {
     let (h, w) = session.checkpoint().config.img_size;
     let values = HashedValues::new("bench pixels", 0);

@@ -1,4 +1,4 @@
-//! `vit-gpu bench`: start, warm time per batch size and share of the device's limits, after a check against the processor.
+//! `vit-gpu bench`: checks a device against the processor, then measures its start, its time per batch size and its share of the device's limits.
 
 mod chart;
 mod measure;
@@ -27,19 +27,19 @@ pub struct Args {
     /// Batch sizes to measure, separated by commas
     #[arg(long, default_value = "1,8", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Vec<u32>,
-    /// Timed runs of each; the median is reported
+    /// Timed runs for each batch size; the median is reported
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// What weights and activations are stored in: f32, f16 (the processor then computes in f32) or i8 (on the processor)
     #[arg(long, default_value = "f32", value_name = "f32|f16|i8")]
     precision: Precision,
-    /// Also show what each kind of operation takes, on devices with timestamps
+    /// Also show the time of each kind of operation, on devices with timestamps
     #[arg(long)]
     per_op: bool,
-    /// Also measure images a second from these files to results
+    /// Also measure images per second for the image files in this folder, including reading and resizing
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
-    /// Draw where the time of the last batch size goes, on the last device with timestamps, as an SVG file
+    /// Draw the times of the operations as an SVG file, for the last batch size on the last device with timestamps
     #[arg(long, value_name = "FILE.svg")]
     chart: Option<PathBuf>,
     /// text or JSON
@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> Ended {
         model.clone_from(&session.checkpoint().name);
         args.chatter.say(&format!("measuring {model} on {}", session.device()));
         let first = measure::first(&session)?;
-        // The processor is the referee, and only once.
+        // The reference is the processor's result, which is computed only once.
         let want = match &mut wanted {
             Some(want) => want,
             none => none.insert(result(&open(args.model.open()?, &Device::Cpu, Precision::F32, &args.tuning)?)?),
@@ -105,7 +105,7 @@ fn measured(session: &Session, args: &Args, open: f64, first: f64) -> Result<Mea
     Ok(Measured { name, precision, open, first, startup, peak, from_files, warm })
 }
 
-/// Logits, or the pooled vector where there is no head, of made-up planes.
+/// The logits of a made-up image, or its pooled vector if the model has no head.
 fn result(session: &Session) -> Result<Vec<f32>, Error> {
     let cfg = &session.checkpoint().config;
     let values = HashedValues::new("bench planes", 0);
@@ -114,7 +114,7 @@ fn result(session: &Session) -> Result<Vec<f32>, Error> {
     Ok(outputs.get("logits").or(outputs.get("pooled")).map(|output| output.values.clone()).unwrap_or_default())
 }
 
-/// Whether a device gives the processor's result; says so on stderr if not.
+/// Whether a device's result matches the processor's. If not, an error is printed on stderr.
 fn agrees(session: &Session, got: &[f32], want: &[f32], precision: Precision) -> bool {
     let mut distance = Distance::of("result");
     distance.add(got, want);

@@ -1,11 +1,11 @@
-//! Where the time goes, by kind of operation.
+//! The time of each kind of operation.
 
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
 use vit_gpu::internals::executor::{OpTime, Peak};
 
-/// What all operations of one name (over all blocks) and kernel took.
+/// The operations of one kind, added up: those with the same name (in all blocks) and the same kernel.
 pub struct Kind {
     pub label: String,
     kernel: &'static str,
@@ -28,13 +28,13 @@ impl Kind {
         })
     }
 
-    /// The share of the device's limit it reaches: of arithmetic or of bytes, whichever is nearer.
+    /// The share of the device's limit that it reaches: of the arithmetic or of the copy rate, whichever share is larger.
     fn share(&self, limits: &Peak) -> f64 {
         let (flop, bytes) = (1e9 * self.rate(self.flop), 1e9 * self.rate(self.bytes));
         (flop / limits.flop()).max(bytes / limits.copy)
     }
 
-    /// In units of 10⁹ a second.
+    /// `amount` per second, in units of 10⁹.
     fn rate(&self, amount: f64) -> f64 {
         if self.seconds > 0.0 { 1e-9 * amount / self.seconds } else { 0.0 }
     }

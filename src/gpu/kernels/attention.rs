@@ -1,4 +1,4 @@
-//! Kernels for attention: which blocks of queries there are, and which come first for a shape.
+//! The kernels for attention, and the order in which they are expected to be fast for a shape.
 
 use super::shaders::AttentionParams;
 use super::{Capabilities, Dispatch, Matrices};
@@ -7,13 +7,13 @@ use crate::ops::{Attention, Strides};
 
 #[derive(Clone, Copy)]
 enum Way {
-    /// A query per invocation, any head width; so many invocations.
+    /// One query per invocation, for any head width. `lanes` is the number of invocations in a workgroup.
     Direct { lanes: u32 },
     /// 8·rows queries in one subgroup of 8.
     Subgroup { rows: u32 },
     /// 8·rows queries through workgroup memory.
     Tile { rows: u32 },
-    /// As many subgroups, each with a matrix's height of queries.
+    /// `subs` subgroups, each with as many queries as a matrix has rows.
     Matrix { subs: u32 },
 }
 
@@ -31,13 +31,13 @@ static KERNELS: [(&str, Way); 10] = [
     ("attention_direct_64", Way::Direct { lanes: 64 }),
 ];
 
-/// Workgroups that keep a large GPU busy; with fewer, a smaller block is the better guess.
+/// Number of workgroups that keeps a large GPU busy. With fewer, a smaller block is expected to be faster.
 const BUSY: usize = 132;
-/// Wider heads take software adapters long to compile when written out.
+/// The widest head for the subgroup kernel: with wider ones, the unrolled text takes software adapters long to compile.
 const WIDEST_SUBGROUP: usize = 96;
-/// Registers of the tiled kernel hold heads up to this width.
+/// The widest head that fits the registers of the tiled kernel.
 const WIDEST_TILE: usize = 128;
-/// Registers of the matrix kernel hold heads up to this width.
+/// The widest head that fits the registers of the matrix kernel.
 const WIDEST_MATRIX: usize = 256;
 
 impl Way {
@@ -100,7 +100,7 @@ pub fn matrix_memory(constants: &Constants) -> u32 {
     2 * ((queries + keys) * (width + 8) + queries * (keys + 8)) + 4 * queries * (width.max(keys) + 4)
 }
 
-/// Whether everything lies at multiples of four elements.
+/// Whether all offsets, strides and widths are multiples of four elements.
 fn by_fours(op: &Attention) -> bool {
     let strides = [op.q, op.k, op.v, op.o].map(|Strides { offset, outer, seq }| [offset, outer, seq]);
     op.head_dim.is_multiple_of(4) && strides.as_flattened().iter().all(|stride| stride.is_multiple_of(4))
@@ -125,7 +125,7 @@ pub fn candidates(op: &Attention, capabilities: Capabilities) -> Vec<&'static st
     let fits = |way: Way| way.memory(op.head_dim as u32, capabilities.matrices) <= capabilities.workgroup_memory;
     let mut able: Vec<_> = KERNELS.iter().filter(|(_, way)| can(*way) && fits(*way)).collect();
     able.sort_by_key(|(_, way)| {
-        // Software adapters have few cores: there the larger block is always the better guess.
+        // Software adapters have few cores, so the larger block is always expected to be faster there.
         let busy = if capabilities.software { 0 } else { BUSY };
         let groups = op.q_len.div_ceil(way.queries(size) as usize) * op.heads * op.outer;
         let kind = match way {
@@ -175,7 +175,7 @@ pub fn dispatch(op: &Attention, kernel: &str, capabilities: Capabilities) -> Dis
     dispatch
 }
 
-/// Sets of constants a shader runs with: narrow, usual and odd heads.
+/// The sets of constants that a shader is validated with: narrow, usual and unusual head widths.
 pub fn variants(shader: &str) -> Vec<Constants> {
     let matrices = |size, lanes| Some(Matrices { size, lanes, fixed: true });
     let of = |way: Way, d: u32| match (way, shader) {

@@ -1,4 +1,4 @@
-//! Kernels for products: which tiles there are, and which come first for a shape.
+//! The kernels for linear layers, and the order in which they are expected to be fast for a shape.
 
 use super::shaders::LinearParams;
 use super::{Capabilities, Dispatch, Matrices};
@@ -13,13 +13,13 @@ struct Kernel {
 
 #[derive(Clone, Copy)]
 enum Way {
-    /// Any size, 16×16.
+    /// A tile of 16×16 for shapes of any size.
     Scalar,
     /// 8·blocks rows × 32 columns in one subgroup of 8.
     Subgroup { blocks: u32 },
-    /// lanes_y·rows × lanes_x·cols4 vec4s, through workgroup memory.
+    /// A tile of lanes_y·rows rows and lanes_x·cols4 vec4 columns, through workgroup memory.
     Tile { lanes_y: u32, lanes_x: u32, rows: u32, cols4: u32, k4: u32 },
-    /// Subgroups and matrices of each, down and across.
+    /// Numbers of subgroups (`subs`) and of matrices in each subgroup (`mats`): (down, across).
     Matrix { subs: (u32, u32), mats: (u32, u32) },
 }
 
@@ -47,7 +47,7 @@ static KERNELS: [Kernel; 12] = [
     Kernel { name: "linear_scalar", way: Way::Scalar },
 ];
 
-/// Workgroups that keep a large GPU busy; with fewer, a smaller tile is the better guess.
+/// Number of workgroups that keeps a large GPU busy. With fewer, a smaller tile is expected to be faster.
 const BUSY: u32 = 132;
 
 impl Way {
@@ -146,7 +146,7 @@ pub fn candidates(op: &Linear, capabilities: Capabilities) -> Vec<&'static str> 
     let able = KERNELS.iter().filter(|kernel| can(kernel.way));
     let mut able: Vec<_> =
         able.filter(|kernel| kernel.way.memory(capabilities.matrices) <= capabilities.workgroup_memory).collect();
-    // The largest tile that keeps the device busy, else the smallest; matrix cores before anything else.
+    // Matrix cores come first. Within a kind, the largest tile that keeps the device busy comes first, or else the smallest.
     able.sort_by_key(|kernel| {
         let (rows, cols) = kernel.way.tile(size);
         let groups = (op.m as u32).div_ceil(rows) * (op.n as u32).div_ceil(cols);

@@ -1,7 +1,7 @@
-//! Which shader runs an operation: its text, constants, parameters and workgroups.
+//! Chooses the shader for an operation, with its constants, parameters and number of workgroups.
 //!
 //! Shaders are whole WGSL files; what several share is put in front of them (`shaders/common/`). Sizes of register tiles
-//! are constants in front of the text, switches are pipeline overrides. Where several kernels can run an operation,
+//! are constants in front of the text; options are pipeline overrides. If several kernels can run an operation,
 //! [`candidates`] lists them, the best guess first; the tuner measures them on real GPUs.
 
 mod attention;
@@ -27,21 +27,21 @@ pub(super) struct Matrices {
     pub size: u32,
     /// Invocations of a subgroup; the widest where they vary.
     pub lanes: u32,
-    /// Whether subgroups are always as wide, so that several fit a workgroup.
+    /// Whether all subgroups have this width, so that a workgroup can be made of several.
     pub fixed: bool,
 }
 
-/// What the choice of kernels depends on.
+/// Everything that the choice of kernels depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Capabilities {
     pub precision: Precision,
     /// Kernels for software adapters, whose subgroups are always 8 wide: registers and broadcasts, no workgroup memory.
     pub software: bool,
-    /// Matrix cores, where they are to be used.
+    /// The matrix cores, if they are to be used.
     pub matrices: Option<Matrices>,
     /// Bytes of workgroup memory a kernel may take.
     pub workgroup_memory: u32,
-    /// A kernel that is made to compute something else, to see that checks notice.
+    /// A kernel that is made to give wrong results, so that tests can see whether the checks notice.
     pub broken: Option<&'static str>,
 }
 
@@ -103,7 +103,7 @@ fn matrices(report: &Adapter) -> Option<Matrices> {
     Some(Matrices { size, lanes, fixed: least == lanes })
 }
 
-/// One dispatch: everything but the buffers.
+/// Everything that describes one dispatch, except for the buffers.
 #[derive(Debug)]
 pub(super) struct Dispatch {
     /// Which of the candidates it is.
@@ -116,7 +116,7 @@ pub(super) struct Dispatch {
     pub groups: [u32; 3],
 }
 
-/// The kernels that can run an operation, the best guess for it first; empty where there is no choice.
+/// The kernels that can run an operation, the one expected to be fastest first; empty if there is only one.
 pub(super) fn candidates(op: &Op, capabilities: Capabilities) -> Vec<&'static str> {
     match op {
         Op::Linear(op) => linear::candidates(op, capabilities),
@@ -125,7 +125,7 @@ pub(super) fn candidates(op: &Op, capabilities: Capabilities) -> Vec<&'static st
     }
 }
 
-/// How an operation runs: by the kernel named, or by the first candidate.
+/// The dispatch that runs an operation with the given kernel, or with the first candidate.
 pub(super) fn select(op: &Op, kernel: Option<&'static str>, capabilities: Capabilities) -> Dispatch {
     let kernel = kernel.or_else(|| candidates(op, capabilities).first().copied()).unwrap_or(op.name());
     let mut dispatch = match op {
@@ -154,12 +154,12 @@ fn broken() -> Option<&'static str> {
     linear::names().chain(attention::names()).find(|known| *known == name)
 }
 
-/// Whether an operand is stored transposed on the device: the weights of linear layers are, `[k, n]` from `[n, k]`.
+/// Whether an operand is stored transposed on the device. The weights of linear layers are: `[n, k]` becomes `[k, n]`.
 pub(super) fn transposed(op: &Op, operand: usize) -> bool {
     matches!(op, Op::Linear(_)) && operand == 1
 }
 
-/// What an operand is stored in: pixels come as they are, everything else has the session's precision.
+/// The type in which the pixels of an operation are stored: they keep their own type, everything else has the session's precision.
 pub(super) fn stored(op: &Op, precision: Precision) -> Dtype {
     match op {
         Op::Unfold(_) => Dtype::F32,
@@ -189,7 +189,7 @@ pub(super) fn dispatch_with(
     Dispatch { precision, ..dispatch(name, &params, groups) }
 }
 
-/// Workgroups of `size` for `count` items, counted along x, then y, each within the limit of 65,535.
+/// The number of workgroups of `size` for `count` items, spread over x and y so that neither is more than 65,535.
 fn spread(count: usize, size: usize) -> [u32; 3] {
     let groups = count.div_ceil(size).max(1) as u32;
     let x = groups.min(65_535);

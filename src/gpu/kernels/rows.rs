@@ -1,4 +1,4 @@
-//! The operations with one kernel each: a value or a row per invocation or workgroup.
+//! The operations that have only one kernel. Each invocation computes a value, or each workgroup a row.
 
 use super::shaders::{AddParams, GluParams, LayerNormParams, PoolParams, TokensParams, UnfoldParams};
 use super::{Capabilities, Dispatch, dispatch, spread};
@@ -10,7 +10,7 @@ const LONGEST_IN_REGISTERS: usize = 4 * 8 * 64;
 pub fn layer_norm(op: &LayerNorm, capabilities: Capabilities) -> Dispatch {
     let params = LayerNormParams { groups: op.groups as u32, len: op.len as u32, eps: op.eps };
     if op.len.is_multiple_of(4) && op.len <= LONGEST_IN_REGISTERS {
-        // Software adapters compile barriers as coroutines, and run them as such.
+        // Software adapters compile shaders with barriers as coroutines, which run slowly.
         let (name, size) = if capabilities.software { ("layer_norm_subgroup", 8) } else { ("layer_norm_vec4", 64) };
         let mut dispatch = dispatch(name, &params, spread(op.groups, 1));
         dispatch.constants = vec![("VEC4S", op.len.div_ceil(4 * size) as u32)];

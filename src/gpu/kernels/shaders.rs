@@ -1,4 +1,4 @@
-//! Every shader of the crate, with what Rust assumes of its text.
+//! The list of all shaders, with what the Rust code assumes about each.
 
 use std::sync::LazyLock;
 
@@ -11,19 +11,19 @@ use crate::graph::Precision;
 /// A shader file and what its Rust side assumes of it; tests check that the text agrees.
 #[derive(Debug)]
 pub struct Shader {
-    /// File stem.
+    /// Name of the file without `.wgsl`.
     pub name: &'static str,
     /// Shared snippets, then the file.
     pub parts: &'static [&'static str],
     /// Fields of its parameter struct, in order, each four bytes.
     pub fields: &'static [&'static str],
-    /// Read-only storage bindings, from 1 on; the one after them is written.
+    /// Number of read-only storage bindings. They begin at binding 1; the binding after them is written.
     pub inputs: u32,
     /// Sets of constants it runs with, for validation.
     pub variants: fn() -> Vec<Constants>,
     /// Bytes of workgroup memory it takes with a set of constants.
     pub memory: fn(&Constants) -> u32,
-    /// What it needs beyond WebGPU's core.
+    /// Features it needs beyond core WebGPU.
     pub needs: Needs,
     /// Invocations per workgroup; `None` where the constant `LANES` says.
     pub workgroup: Option<u32>,
@@ -32,7 +32,7 @@ pub struct Shader {
 /// What a shader needs beyond WebGPU's core (and 16-bit floats, where it runs in that precision).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// Nothing.
+    /// Core WebGPU is enough.
     Nothing,
     /// Subgroup operations.
     Subgroups,

@@ -1,8 +1,8 @@
-//! Chooses among kernels by measuring them on the device, and only among those that match the reference there.
+//! Chooses the fastest kernel for each operation by measuring on the device. Kernels that don't match the reference there are left out.
 //!
-//! Each distinct (operation, shape class) of a graph is tried once, before the first result; the choice is remembered on
-//! disk per adapter, driver and version of this crate. Software adapters, pinned kernels and `VIT_GPU_TUNE=off` take the
-//! first candidate of the static table. `VIT_GPU_TUNE=always` tries on software adapters too.
+//! Each combination of operation and shape class is measured once, before the first result. The choice is kept on
+//! disk for each adapter, driver and version of this crate. On software adapters, with `--kernels` and with `VIT_GPU_TUNE=off`, the
+//! first candidate of the static table is used. `VIT_GPU_TUNE=always` measures on software adapters too.
 
 mod store;
 mod trial;
@@ -34,16 +34,16 @@ impl Tuner {
             "always" => true,
             _ => kernels == Kernels::Auto && !report.is_software(),
         };
-        // What a kernel broken on purpose does is not worth remembering.
+        // With a deliberately broken kernel (`VIT_GPU_BREAK_KERNEL`), nothing is written to disk.
         let remember = on && capabilities.broken.is_none();
         let store = if remember { Store::open(report, capabilities) } else { Store::default() };
         Tuner { on, chosen: HashMap::new(), log: Vec::new(), store }
     }
 
-    /// The kernel to run an operation by; `None` for the static table's.
+    /// The kernel for an operation; `None` means the first one of the static table.
     ///
     /// # Errors
-    /// [`Error::Device`] if no candidate gives the reference's numbers; errors of the device.
+    /// [`Error::Device`] if no candidate matches the reference; errors of the device.
     pub async fn kernel(
         &mut self,
         device: &Device,
@@ -63,7 +63,7 @@ impl Tuner {
             Some(kernel) => (kernel, None),
             None => match self.measure(device, capabilities, &class, &op, &able).await {
                 Ok((kernel, seconds)) => (kernel, Some(seconds)),
-                // Next to a large model there may be no room to try: its own tensors come first.
+                // With a large model there may be too little memory for the measurement; the model needs it more.
                 Err(Error::OutOfMemory { .. }) => return Ok(None),
                 Err(error) => return Err(error),
             },
@@ -73,7 +73,7 @@ impl Tuner {
         Ok(Some(kernel))
     }
 
-    /// Tries every candidate, drops those that fail or give other numbers, and takes the fastest.
+    /// Runs every candidate, drops those that fail or don't match the reference, and takes the fastest.
     async fn measure(
         &mut self,
         device: &Device,
@@ -94,7 +94,7 @@ impl Tuner {
                 right.push((kernel, f64::INFINITY));
             }
         }
-        // Rounds over all candidates, so that a change of clocks meets them all; the least time of each counts.
+        // Candidates take turns, so that a change of the clock rate affects all of them. The shortest time of each counts.
         for _ in 0..3 {
             let mut still = Vec::new();
             for (kernel, best) in right {
@@ -145,18 +145,18 @@ impl Tuner {
         &self.log
     }
 
-    /// Kernels that are left alone on this adapter, and why.
+    /// Kernels that are not used on this adapter, each with the reason.
     pub fn dropped(&self) -> &BTreeMap<String, String> {
         self.store.dropped()
     }
 }
 
-/// Rows of a trial at most: enough to fill any GPU, small enough to be quick.
+/// The most rows in a measurement: enough to fill any GPU, and few enough to be quick.
 const TRIAL_ROWS: usize = 4096;
-/// Sequences times heads of a trial at most.
+/// The most sequences times heads in a measurement.
 const TRIAL_HEADS: usize = 768;
 
-/// The shape class of an operation, and the operation that stands for it in the trial.
+/// The shape class of an operation, and the operation that is measured for this class.
 fn class(op: &Op) -> Option<(String, Op)> {
     match op {
         Op::Linear(op) => {
@@ -165,7 +165,7 @@ fn class(op: &Op) -> Option<(String, Op)> {
             let epilogue: String =
                 parts.iter().filter(|(there, _)| *there).map(|(_, name)| format!(" {name}")).collect();
             let class = format!("linear m<={m} k={} n={} {:?}{epilogue}", op.k, op.n, op.act);
-            // As many rows as this graph has, unless that is too many: 197 of 256 leave other edges than 256.
+            // The class is the next power of two (256 for 197 rows), but the measurement has the rows of this graph, so that partly filled tiles count too.
             let (x_row, y_row, y_col, ld) = (0, 0, 0, op.n);
             Some((class, Op::Linear(Linear { m: op.m.min(TRIAL_ROWS), x_row, y_row, y_col, ld, ..op.clone() })))
         }

@@ -1,4 +1,4 @@
-//! Choices on disk: one JSON file per adapter, driver, precision and version of this crate. Losing it costs a second trial,
+//! Kernel choices on disk: one JSON file per adapter, driver, precision and version of this crate. If it is lost, kernels are measured again,
 //! so nothing here is an error.
 //!
 //! Every change reads the file anew and writes it back while a file beside it (`.lock`) is locked, so that processes and
@@ -38,7 +38,7 @@ pub struct Store {
 struct Known {
     /// Shape class to kernel.
     choices: BTreeMap<String, String>,
-    /// Kernels that failed here, and how.
+    /// Kernels that failed on this adapter, each with the reason.
     dropped: BTreeMap<String, String>,
     /// Trials that ended in a crash: how many, by shape class and kernel.
     crashes: BTreeMap<String, BTreeMap<String, u32>>,

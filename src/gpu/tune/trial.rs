@@ -1,4 +1,4 @@
-//! One operation on the device with made-up values: does a kernel give the reference's numbers, and how fast?
+//! Runs one operation on the device with made-up values, to see whether a kernel matches the reference and how fast it is.
 
 use crate::error::{Error, Result};
 use crate::gpu::device::Device;
@@ -36,13 +36,13 @@ impl<'a> Trial<'a> {
             Op::Attention(op) => attention_rows(op, &operands)?,
             _ => Vec::new(),
         };
-        // What a kernel leaves unwritten shows as a NaN.
+        // The output is filled with NaN first, so that values which a kernel does not write are noticed.
         let unwritten = vec![f32::NAN; op.output_len()];
         let single = Single::new(device, capabilities, op, &operands, &unwritten).await?;
         Ok(Trial { device, single, precision, rows })
     }
 
-    /// An error unless a kernel's sampled rows are the reference's.
+    /// An error if the sampled rows of a kernel's result don't match the reference.
     pub async fn check(&self, kernel: &'static str) -> Result<()> {
         let output = self.single.run(Some(kernel)).await?;
         let allowed = match self.precision {
@@ -53,7 +53,7 @@ impl<'a> Trial<'a> {
             let scale = (want.iter().map(|w| w * w).sum::<f32>() / want.len() as f32).sqrt();
             for (i, (got, want)) in output[*at..].iter().zip(want).enumerate() {
                 let off = (got - want).abs() / scale;
-                // A NaN is larger than nothing, so it is asked for by name.
+                // A comparison with a NaN is always false, so NaN is checked separately.
                 if off.is_nan() || off > allowed {
                     let reason = format!("element {} is {got}, the reference gives {want}", at + i);
                     return Err(Error::shape(kernel, reason));
@@ -63,7 +63,7 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    /// Seconds of one run by a kernel, averaged over as many as take some milliseconds.
+    /// Seconds of one run of a kernel: the average over enough runs to take some milliseconds.
     pub async fn seconds(&self, kernel: &'static str) -> Result<f64> {
         let ready = self.single.ready(Some(kernel)).await?;
         self.device.seconds(|count| ready.commands(self.device, count), MEASURED).await
@@ -80,13 +80,13 @@ fn values(name: &str, len: usize, precision: Precision) -> Vec<f32> {
     (0..len).map(|i| round(stream.get(i))).collect()
 }
 
-/// First, last and some between, of as many different residues as can be.
+/// Indices of the rows to compare: the first, the last and some between, at different positions within a tile.
 fn sampled(count: usize) -> impl Iterator<Item = usize> {
     let samples = SAMPLES.min(count);
     (0..samples).map(move |i| if samples == 1 { 0 } else { i * (count - 1) / (samples - 1) })
 }
 
-/// The reference of sampled rows, each computed by itself.
+/// The reference for the sampled rows only.
 fn linear_rows(op: &Linear, operands: &[Option<Data<'_>>]) -> Result<Vec<(usize, Vec<f32>)>> {
     let one = Linear { m: 1, ..op.clone() };
     let row = |data: Option<Data<'_>>, at: usize, len: usize| data.map(|data| data.f32()[at * len..][..len].to_vec());
@@ -102,7 +102,7 @@ fn linear_rows(op: &Linear, operands: &[Option<Data<'_>>]) -> Result<Vec<(usize,
         .collect()
 }
 
-/// The reference of sampled queries, all heads of each.
+/// The reference for all heads of the sampled queries only.
 fn attention_rows(op: &Attention, operands: &[Option<Data<'_>>]) -> Result<Vec<(usize, Vec<f32>)>> {
     sampled(op.outer * op.q_len)
         .map(|i| {

@@ -1,4 +1,4 @@
-//! One transformer block, in each of its orders.
+//! One transformer block, for each arrangement of norms and branches (pre-norm, post-norm, parallel, …).
 
 use super::{Epilogue, Forward};
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::graph::TensorId;
 use crate::model::{Batch, Block, Mlp, VitConfig};
 use crate::ops::{Add, Attention, Glu, Linear, Op, Pool, PoolKind, Strides};
 
-/// What an MLP is made of.
+/// The options of one MLP.
 #[derive(Clone, Copy)]
 pub(super) struct MlpShape {
     pub kind: Mlp,
@@ -19,16 +19,16 @@ pub(super) struct MlpShape {
 }
 
 impl MlpShape {
-    /// That of the blocks.
+    /// The MLP of the blocks.
     fn of(cfg: &VitConfig) -> MlpShape {
-        // One product makes q, k, v and the hidden layer of a parallel block: its bias does not follow the MLP's.
+        // In a parallel block one product gives q, k, v and the MLP's hidden layer, so that layer's bias does not depend on `mlp_bias`.
         let first = cfg.mlp_bias || cfg.block == Block::ParallelScaling;
         MlpShape { kind: cfg.mlp, hidden: cfg.mlp_hidden, bias: [first, cfg.mlp_bias], norm: cfg.mlp_norm }
     }
 }
 
 impl Forward<'_> {
-    /// Block `i`; where `only` one token of it is wanted, attention, MLP and residuals are that token's alone, `[B, 1, D]`.
+    /// Block `i`. With `only`, attention, MLP and residuals are computed for that token alone, and the result is `[B, 1, D]`.
     pub(super) fn block(&mut self, i: usize, x: TensorId, only: Option<usize>) -> Result<TensorId> {
         let at = |name: &str| format!("blocks.{i}.{name}");
         let kept = self.keep(x, only)?;
@@ -82,7 +82,7 @@ impl Forward<'_> {
         }
     }
 
-    /// `x [B, T, D]`, or token `only` of it, `[B, 1, D]`.
+    /// `x [B, T, D]` unchanged, or with `only` that token of it, `[B, 1, D]`.
     fn keep(&mut self, x: TensorId, only: Option<usize>) -> Result<TensorId> {
         let Some(token) = only else { return Ok(x) };
         let shape = self.graph.tensor(x).shape.clone();
@@ -152,8 +152,8 @@ impl Forward<'_> {
         self.linear(&format!("{name}.proj"), mixed, cfg.embed_dim, cfg.proj_bias, epilogue)
     }
 
-    /// Several projections of `x` to `H·d` each, whose weights lie one after another: one product, or one each where they
-    /// must be apart or their tensor would pass the limit. Each is a tensor and where it lies in it.
+    /// Several projections of `x` to `H·d` columns each, whose weights are stored one after another. They are computed by one product, or
+    /// by one each if they must be separate or the result would pass the limit. Returns for each its tensor and its place in it.
     pub(super) fn parts<const N: usize>(
         &mut self,
         name: &str,
@@ -176,7 +176,7 @@ impl Forward<'_> {
         Ok(parts)
     }
 
-    /// `residual + gamma·fc2(act(fc1(x)))`, in as many row pieces as keep the hidden layer under the limit.
+    /// `residual + gamma·fc2(act(fc1(x)))`, computed for groups of rows small enough that the hidden layer stays under the limit.
     pub(super) fn mlp(
         &mut self,
         name: &str,

@@ -11,8 +11,8 @@ impl Forward<'_> {
     /// Norms, pooling and heads after the last block.
     pub(super) fn finish(&mut self, mut x: TensorId, last_hidden_state: bool) -> Result<()> {
         let cfg = self.cfg;
-        // A norm works row by row, so where one token is pooled only that token needs it; the whole state is normalised
-        // when it is asked for or when more of it is pooled.
+        // A norm works on each row separately. So if one token is pooled, only that token is normalised; the whole state is normalised
+        // if it is a requested output or if more than one token is pooled.
         let one = matches!(cfg.pool, Pooling::Tokens(PoolKind::Token(_)) | Pooling::ClassAndDistillation);
         let tokens_normed = cfg.final_norm && (last_hidden_state || !one);
         if tokens_normed {
@@ -22,7 +22,7 @@ impl Forward<'_> {
             self.graph.output("last_hidden_state", x)?;
         }
         let norm_pooled = cfg.final_norm && !tokens_normed;
-        // What the first head reads, where it is not what is pooled.
+        // The input of the first head, if it is not the pooled vector.
         let mut class = None;
         let pooled = match cfg.pool {
             Pooling::ClassAndDistillation => {
@@ -31,7 +31,7 @@ impl Forward<'_> {
                 class = Some((first, second));
                 self.add("pool_mean", first, second, 0.5)?
             }
-            // The last block may have kept that token alone.
+            // The last block may have computed only that token.
             Pooling::Tokens(PoolKind::Token(_)) if self.graph.tensor(x).shape[1] == 1 => {
                 self.pool("pool", x, PoolKind::Token(0), norm_pooled)?
             }
@@ -61,7 +61,7 @@ impl Forward<'_> {
         Ok(())
     }
 
-    /// Pools tokens, and normalises what is left where that was put off.
+    /// Pools tokens. With `norm`, also normalises the pooled vector, because the tokens were not normalised before.
     fn pool(&mut self, name: &str, x: TensorId, kind: PoolKind, norm: bool) -> Result<TensorId> {
         let shape = self.graph.tensor(x).shape.clone();
         let pooled = self.graph.activation(name, &[shape[0], shape[2]]);
@@ -127,7 +127,7 @@ impl Forward<'_> {
         self.mlp("attn_pool.mlp", shape, normed, None, Some(pooled))
     }
 
-    /// What lies between pooling and head: `fc_norm`, the tanh layer, the projection.
+    /// The layers between pooling and head: `fc_norm`, the tanh layer, the projection.
     fn pooled(&mut self, mut pooled: TensorId) -> Result<TensorId> {
         if self.cfg.fc_norm {
             pooled = self.norm("fc_norm", pooled)?;
@@ -142,7 +142,7 @@ impl Forward<'_> {
         Ok(pooled)
     }
 
-    /// Logits, in as many column pieces as keep each piece of the weight under the limit.
+    /// Logits, computed in groups of columns small enough that each part of the weight stays under the limit.
     fn head(&mut self, name: &str, pooled: TensorId) -> Result<TensorId> {
         let (classes, k) = (self.cfg.num_classes, self.cfg.pooled_dim());
         let step = ((self.limit / (self.graph.precision().bytes() * k as u64)) as usize).clamp(1, classes.max(1));

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Dtype, Graph, Precision, TensorId};
 use crate::ops::{Activation, LayerNorm, Linear, Op, PixelSource, PoolKind, Tokens, Unfold};
 
-/// What the pixels are given as.
+/// The form in which pixels are passed to the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Input {
     /// `pixels` u8 `[B, H, W, C]` with the table `normalize` f32 `[C, 256]`.
@@ -17,7 +17,7 @@ pub enum Input {
     Planes,
 }
 
-/// Which `hidden_states.i` are kept: the input of block i, and for i = depth the last block's output.
+/// Which hidden states become outputs. `hidden_states.i` is the input of block i; for i = depth it is the last block's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Taps {
     /// None.
@@ -38,12 +38,12 @@ impl Taps {
     }
 }
 
-/// One shape of forward pass: what goes in and what is wanted out.
+/// Describes one forward pass: the form of its input, and which outputs are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Request {
-    /// B.
+    /// Number of images in a batch (B).
     pub batch: usize,
-    /// How pixels come in.
+    /// The form in which pixels are passed.
     pub input: Input,
     /// Keep `last_hidden_state` `[B, T, D]`.
     pub last_hidden_state: bool,
@@ -53,10 +53,10 @@ pub struct Request {
     pub precision: Precision,
 }
 
-/// Builds the graph of one request. Outputs: `logits` `[B, K]` where there is a head, `pooled` `[B, F]`, and what else was asked for.
+/// Builds the graph of one request. Its outputs are `logits` `[B, K]` if the model has a head, `pooled` `[B, F]`, and those requested.
 ///
-/// No tensor passes `limit` bytes where the model allows it: q, k and v become three products, the MLP runs in row
-/// pieces, the head in column pieces. Batches are cut by the caller, since images are independent.
+/// If a tensor would be larger than `limit` bytes, its operation is split: q, k and v become three products, the MLP runs in groups of
+/// rows, the head in groups of columns. Batches are split by the caller, since images are independent.
 ///
 /// # Errors
 /// [`Error::Config`] for a configuration that is not valid; [`Error::Shape`] if an operation's operands do not fit.
@@ -79,7 +79,7 @@ pub fn build(cfg: &VitConfig, request: Request, limit: u64) -> Result<Graph> {
     Ok(pass.graph)
 }
 
-/// The one token of the last block's output that is read, if it is one: the others then need not be computed.
+/// If only one token of the last block's output is read, its position; the other tokens then need not be computed.
 fn last_token(cfg: &VitConfig, request: Request) -> Option<usize> {
     let Pooling::Tokens(PoolKind::Token(token)) = cfg.pool else { return None };
     let whole = request.last_hidden_state
@@ -95,11 +95,11 @@ struct Forward<'a> {
     cfg: &'a VitConfig,
     batch: usize,
     limit: u64,
-    /// Class tokens of the last blocks `[B, layers, D]`, where pooling wants them.
+    /// The class tokens of the last blocks, `[B, layers, D]`, if the pooling needs them.
     classes: Option<TensorId>,
 }
 
-/// What follows a product before its result is stored.
+/// Steps applied to a product's result before it is stored: activation, layer scale, residual.
 #[derive(Default)]
 struct Epilogue {
     act: Activation,
@@ -108,7 +108,7 @@ struct Epilogue {
 }
 
 impl Forward<'_> {
-    /// Pixels to tokens `[B, T, D]`.
+    /// Turns pixels into tokens `[B, T, D]`.
     fn embed(&mut self, input: Input) -> Result<TensorId> {
         let cfg = self.cfg;
         let (h, w) = cfg.img_size;
@@ -159,7 +159,7 @@ impl Forward<'_> {
         }
     }
 
-    /// Normalises groups of as many values as the weight's shape has.
+    /// Normalises groups of values, each as large as the weight's shape.
     fn norm_by(&mut self, name: &str, x: TensorId, weight: &[usize], shape: &[usize]) -> Result<TensorId> {
         let len = weight.iter().product();
         let groups = self.graph.tensor(x).len() / len;
@@ -179,7 +179,7 @@ impl Forward<'_> {
         self.product(name, x, weight, bias, epilogue)
     }
 
-    /// The same through rows `first..first + n` of the weight and the bias.
+    /// Like [`Self::linear`], but uses only rows `first..first + n` of the weight and the bias.
     fn linear_rows(&mut self, name: &str, x: TensorId, first: usize, n: usize, bias: bool) -> Result<TensorId> {
         let k = self.last_axis(x)?;
         let (weight, bias) = self.rows_of(name, first, n, k, bias);
