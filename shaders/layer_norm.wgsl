@@ -26,7 +26,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let which = linear_group(group, groups);
+    let which = workgroup_index(group, groups);
     if which >= params.groups { // true for all invocations of the workgroup or for none
         return;
     }

@@ -28,7 +28,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let at = linear_group(group, groups) * 64u + lane;
+    let at = workgroup_index(group, groups) * 64u + lane;
     if at >= params.len {
         return;
     }

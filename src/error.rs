@@ -274,6 +274,7 @@ impl Error {
     }
 
     /// An image's error that another library's error is the reason for.
+    #[cfg(feature = "decode")]
     pub(crate) fn image_by(image: impl Into<String>, source: impl Into<Source>) -> Error {
         let source = source.into();
         Error::Image { image: image.into(), reason: one_line(&source), source: Some(source) }
@@ -289,11 +290,13 @@ impl Error {
         Error::Config { file: file.into(), reason: one_line(&source), source: Some(source) }
     }
 
+    #[cfg(feature = "gpu")]
     pub(crate) fn device(adapter: impl Into<String>, reason: impl ToString) -> Error {
         Error::Device { adapter: adapter.into(), reason: reason.to_string(), source: None }
     }
 
     /// A device's error that another library's error is the reason for.
+    #[cfg(any(feature = "gpu", feature = "cpu"))]
     pub(crate) fn device_by(adapter: impl Into<String>, source: impl Into<Source>) -> Error {
         let source = source.into();
         Error::Device { adapter: adapter.into(), reason: one_line(&source), source: Some(source) }

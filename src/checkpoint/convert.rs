@@ -39,7 +39,7 @@ impl std::str::FromStr for Storage {
 }
 
 /// A tensor to be written: some rows of a canonical weight. Its values are read only when it is written.
-struct Stored<'a> {
+struct OutgoingWeight<'a> {
     loader: &'a dyn WeightLoader,
     /// Canonical weight, and its first row that is stored here.
     weight: &'a str,
@@ -50,7 +50,7 @@ struct Stored<'a> {
     failed: &'a Mutex<Option<Error>>,
 }
 
-impl Stored<'_> {
+impl OutgoingWeight<'_> {
     fn len(&self) -> usize {
         self.shape.iter().product()
     }
@@ -62,7 +62,7 @@ impl Stored<'_> {
     }
 }
 
-impl View for &Stored<'_> {
+impl View for &OutgoingWeight<'_> {
     fn dtype(&self) -> Dtype {
         self.dtype
     }
@@ -104,23 +104,23 @@ impl Checkpoint {
         }
         let failed = Mutex::new(None);
         let specs = weight_specs(&self.config)?;
-        let mut stored: Vec<(String, Stored<'_>)> = Vec::new();
+        let mut outgoing: Vec<(String, OutgoingWeight<'_>)> = Vec::new();
         for spec in &specs {
             let mut first_row = 0;
             for part in canonical::parts(&spec.name, &spec.shape, &self.config) {
                 let shape = part.shape;
                 let rows = shape.iter().product::<usize>() / spec.shape[1..].iter().product::<usize>().max(1);
                 let (loader, weight) = (&*self.loader, spec.name.as_str());
-                let mut view = Stored { loader, weight, first_row, shape, dtype: Dtype::F32, failed: &failed };
+                let mut view = OutgoingWeight { loader, weight, first_row, shape, dtype: Dtype::F32, failed: &failed };
                 view.dtype = self.dtype(&view, storage)?;
-                stored.push((part.tensor, view));
+                outgoing.push((part.tensor, view));
                 first_row += rows;
             }
         }
         let metadata = [("format".to_owned(), "pt".to_owned())].into();
         // The file has another name until it is complete.
         let part = folder.join("model.safetensors.part");
-        let views = stored.iter().map(|(name, view)| (name, view));
+        let views = outgoing.iter().map(|(name, view)| (name, view));
         let written = safetensors::serialize_to_file(views, Some(metadata), &part);
         let lost = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(error) = lost {
@@ -139,7 +139,7 @@ impl Checkpoint {
     }
 
     /// The type a tensor is stored in.
-    fn dtype(&self, view: &Stored<'_>, storage: Storage) -> Result<Dtype> {
+    fn dtype(&self, view: &OutgoingWeight<'_>, storage: Storage) -> Result<Dtype> {
         let fits = |dtype| {
             let values = view.values()?;
             Ok(match dtype {

@@ -6,13 +6,14 @@
 mod canonical;
 mod convert;
 mod files;
-mod fit;
 mod foreign;
+mod from_scratch;
 mod header;
 mod huggingface;
 mod jax;
 mod json;
 mod keys;
+mod matching;
 mod meta;
 mod names;
 #[cfg(feature = "npz")]
@@ -26,7 +27,6 @@ mod recipe;
 mod reconcile;
 mod safetensors;
 mod scores;
-mod teaching;
 mod tensors;
 mod timm;
 mod torchvision;
@@ -42,7 +42,7 @@ use crate::labels::Labels;
 use crate::model::{VitConfig, WeightLoader};
 use crate::preprocess::Transform;
 use files::Files;
-use fit::fit;
+use matching::match_tensors;
 use names::Names;
 use positions::{Positions, Resample, ResampledLoader, SinCosLoader};
 use recipe::{Recipe, RecipeLoader};
@@ -80,11 +80,11 @@ static FAMILIES: [&Family; 14] = [
     &torchvision::FAMILY,
     &open_clip::FAMILY,
     &jax::FAMILY,
-    &teaching::LUCIDRAINS,
-    &teaching::PATCHLAYER,
-    &teaching::ZUPPICHINI,
-    &teaching::TORCH_ENCODER,
-    &teaching::PER_HEAD,
+    &from_scratch::LUCIDRAINS,
+    &from_scratch::PATCHLAYER,
+    &from_scratch::ZUPPICHINI,
+    &from_scratch::TORCH_ENCODER,
+    &from_scratch::PER_HEAD,
 ];
 
 /// A model from files: its configuration, weights, preprocessing and labels. [`crate::Session`] runs it on a device.
@@ -275,7 +275,7 @@ impl Checkpoint {
             return Err(Error::model(&tensors.name, reason));
         };
         let names = &names;
-        if let Some(reason) = teaching::contradicts(names, family) {
+        if let Some(reason) = from_scratch::contradicts(names, family) {
             return Err(names.config_error(reason));
         }
         // vit-pytorch's models that pool the mean have an empty class token (no rows).
@@ -285,7 +285,7 @@ impl Checkpoint {
         if let Some(more) = family.own_keys {
             names.own_config_agrees(&cfg, more)?;
         }
-        let (recipes, ignored) = fit(family, &cfg, names)?;
+        let (recipes, ignored) = match_tensors(family, &cfg, names)?;
         tensors.readable(recipes.values().flat_map(|(_, parts)| parts).map(|part| part.tensor.as_str()))?;
         let dtypes = tensors.dtypes();
         let file = tensors.name.clone();

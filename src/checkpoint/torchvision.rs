@@ -3,7 +3,7 @@
 use super::names::{Names, grid};
 use super::positions::{Positions, Resample};
 use super::recipe::{Part, Recipe};
-use super::{Family, teaching, transforms};
+use super::{Family, from_scratch, transforms};
 use crate::error::{Error, Result};
 use crate::model::{Head, Pooling, VitConfig};
 use crate::preprocess::Transform;
@@ -28,7 +28,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let mut cfg = VitConfig::plain(1, 1, embed_dim, depth, names.heads(embed_dim)?);
     cfg.norm_eps = names.number_field("eps")?.map_or(cfg.norm_eps, |eps| eps as f32);
     cfg.act = names.act_field("act")?.unwrap_or(cfg.act);
-    cfg.pool = teaching::pooling(names, Pooling::CLASS, 1)?;
+    cfg.pool = from_scratch::pooling(names, Pooling::CLASS, 1)?;
     names.even_heads(embed_dim, cfg.num_heads)?;
     cfg.in_chans = in_chans;
     cfg.patch_size = (patch_h, patch_w);

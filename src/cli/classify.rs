@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Ended {
     let session = args.run.session()?;
     let mut printer = Printer { format: args.format, session: &session, out: io::stdout().lock(), printed: 0 };
     printer.begin()?;
-    let how = (args.image.orient(), args.batch_size, args.run.chatter.quiet);
+    let how = (args.image.orient(), args.batch_size, args.run.verbosity.quiet);
     let outcome = run_batches(
         &session,
         &inputs,
@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Ended {
         |input, result| printer.print(input, result),
     )?;
     printer.end()?;
-    args.run.chatter.tuning(&session);
+    args.run.verbosity.tuning(&session);
     Ok(outcome)
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use vit_gpu::internals::checkpoint::Storage;
 
-use super::options::{Chatter, ModelOptions};
+use super::options::{ModelOptions, Verbosity};
 use super::{Ended, Outcome};
 
 #[derive(clap::Args)]
@@ -18,12 +18,12 @@ pub struct Args {
     #[command(flatten)]
     model: ModelOptions,
     #[command(flatten)]
-    chatter: Chatter,
+    verbosity: Verbosity,
 }
 
 pub fn run(args: &Args) -> Ended {
     let checkpoint = args.model.open()?;
     checkpoint.save(&args.output, args.dtype)?;
-    args.chatter.say(&format!("{}: {} from {}", args.output.display(), checkpoint.name, checkpoint.family));
+    args.verbosity.say(&format!("{}: {} from {}", args.output.display(), checkpoint.name, checkpoint.family));
     Ok(Outcome::Done)
 }

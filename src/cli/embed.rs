@@ -94,11 +94,11 @@ pub fn run(args: &Args) -> Ended {
         Some(path) => format_of(path)?,
     };
     if args.layer.is_some() && args.of == Of::Pooled {
-        return Err(Failure::Usage("--layer goes with --of tokens or --of patches".into()));
+        return Err(Failure::Usage("--layer needs --of tokens or --of patches".into()));
     }
     let inputs = expand(&args.images)?;
     let session = args.run.session()?;
-    let how = (args.image.orient(), args.batch_size, args.run.chatter.quiet);
+    let how = (args.image.orient(), args.batch_size, args.run.verbosity.quiet);
     let compute = |pixels: &[_]| args.compute(&session, pixels);
     let shape = args.shape(&session.checkpoint().config);
 
@@ -122,7 +122,7 @@ pub fn run(args: &Args) -> Ended {
             Ok(writeln!(out, "{object}")?)
         })?;
         out.flush()?;
-        args.run.chatter.tuning(&session);
+        args.run.verbosity.tuning(&session);
         return Ok(outcome);
     }
 
@@ -133,9 +133,9 @@ pub fn run(args: &Args) -> Ended {
     })?;
     if let Some(path) = &args.output {
         write(path, format, &rows, &shape)?;
-        args.run.chatter.say(&format!("{}: {} rows of {shape:?}", path.display(), rows.len()));
+        args.run.verbosity.say(&format!("{}: {} rows of {shape:?}", path.display(), rows.len()));
     }
-    args.run.chatter.tuning(&session);
+    args.run.verbosity.tuning(&session);
     Ok(outcome)
 }
 

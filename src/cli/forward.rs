@@ -51,9 +51,9 @@ pub fn run(args: &Args) -> Ended {
     }
     write_tensors(&args.output, &tensors, None)?;
     for (name, shape, _) in tensors {
-        args.run.chatter.detail(&format!("{name} {shape:?}"));
+        args.run.verbosity.detail(&format!("{name} {shape:?}"));
     }
-    args.run.chatter.tuning(&session);
+    args.run.verbosity.tuning(&session);
     Ok(Outcome::Done)
 }
 

@@ -57,7 +57,7 @@ pub struct RunOptions {
     #[command(flatten)]
     pub tuning: Tuning,
     #[command(flatten)]
-    pub chatter: Chatter,
+    pub verbosity: Verbosity,
 }
 
 /// Options that are rarely needed.
@@ -73,7 +73,7 @@ pub struct Tuning {
 
 /// How much is said on stderr.
 #[derive(Args)]
-pub struct Chatter {
+pub struct Verbosity {
     /// Print nothing but errors on stderr
     #[arg(long, short, conflicts_with = "verbose")]
     pub quiet: bool,
@@ -82,7 +82,7 @@ pub struct Chatter {
     pub verbose: bool,
 }
 
-impl Chatter {
+impl Verbosity {
     pub fn say(&self, text: &str) {
         if !self.quiet {
             eprintln!("{text}");
@@ -104,14 +104,14 @@ impl RunOptions {
 
     /// Like [`RunOptions::session`], for the model that `opens` returns.
     pub fn session_of(&self, opens: impl FnOnce() -> vit_gpu::Result<Checkpoint>) -> vit_gpu::Result<Session> {
-        let waiting = Progress::spinner("opening the model", self.chatter.quiet);
+        let waiting = Progress::spinner("opening the model", self.verbosity.quiet);
         let session = open(opens()?, &self.device, self.precision, &self.tuning)?;
         drop(waiting);
         if let Some(note) = session.note() {
-            self.chatter.say(note);
+            self.verbosity.say(note);
         }
         let checkpoint = session.checkpoint();
-        self.chatter.detail(&format!(
+        self.verbosity.detail(&format!(
             "{} ({}, {}) on {} in {}",
             checkpoint.name,
             checkpoint.family,
@@ -120,13 +120,13 @@ impl RunOptions {
             session.precision()
         ));
         if !checkpoint.ignored.is_empty() {
-            self.chatter.detail(&format!("ignored tensors: {}", checkpoint.ignored.join(", ")));
+            self.verbosity.detail(&format!("ignored tensors: {}", checkpoint.ignored.join(", ")));
         }
         Ok(session)
     }
 }
 
-impl Chatter {
+impl Verbosity {
     /// Prints which kernels were chosen by measurement (with -v), and which are not used.
     pub fn tuning(&self, session: &Session) {
         let tuning = session.tuning();

@@ -6,7 +6,7 @@ use vit_gpu::internals::checkpoint::Checkpoint;
 
 use super::forward::write_tensors;
 use super::inputs::{Input, named};
-use super::options::{Chatter, ImageOptions, ModelOptions};
+use super::options::{ImageOptions, ModelOptions, Verbosity};
 use super::{Ended, Outcome};
 
 #[derive(clap::Args)]
@@ -22,7 +22,7 @@ pub struct Args {
     #[command(flatten)]
     model: ModelOptions,
     #[command(flatten)]
-    chatter: Chatter,
+    verbosity: Verbosity,
 }
 
 pub fn run(args: &Args) -> Ended {
@@ -36,6 +36,6 @@ pub fn run(args: &Args) -> Ended {
     let pixels = transform.apply(&image).map_err(|error| named(error, &input))?;
     let (h, w) = pixels.size;
     write_tensors(&args.output, &[("pixel_values", vec![1, 3, h, w], &pixels.planes(&transform.table()))], None)?;
-    args.chatter.detail(&format!("{transform:?}"));
+    args.verbosity.detail(&format!("{transform:?}"));
     Ok(Outcome::Done)
 }

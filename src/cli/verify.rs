@@ -10,7 +10,7 @@ use vit_gpu::{Device, Error, Outputs, Precision, Session};
 
 use super::distance::{Comparison, Distance};
 use super::inputs::expand;
-use super::options::{Chatter, Format, ImageOptions, ModelOptions};
+use super::options::{Format, ImageOptions, ModelOptions, Verbosity};
 use super::progress::Progress;
 use super::{Ended, Failure, Outcome};
 
@@ -39,7 +39,7 @@ pub struct Args {
     #[command(flatten)]
     image: ImageOptions,
     #[command(flatten)]
-    chatter: Chatter,
+    verbosity: Verbosity,
 }
 
 pub fn run(args: &Args) -> Ended {
@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Ended {
     let batches: Vec<&[f32]> = planes.chunks(image * args.batch_size as usize).collect();
 
     let mut runs = offered(args, &checkpoint)?;
-    let progress = Progress::bar(batches.len() * runs.len(), args.chatter.quiet);
+    let progress = Progress::bar(batches.len() * runs.len(), args.verbosity.quiet);
     // Only one session at a time is open, because several copies of a large model may not fit into memory.
     let wanted = match batches.iter().map(|batch| reference.forward(batch, true)).collect::<Result<Vec<_>, _>>() {
         Ok(wanted) => wanted,
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Ended {
             }
             progress.advance(1);
         }
-        args.chatter.tuning(&session);
+        args.verbosity.tuning(&session);
     }
     drop(progress);
     let images = planes.len() / image;

@@ -6,6 +6,7 @@ mod int8;
 mod layer_norm;
 mod linear;
 mod math;
+mod memory;
 mod pack;
 mod peak;
 mod run;
@@ -14,7 +15,8 @@ mod weights;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use run::{Memory, Owned, Run};
+use memory::Memory;
+use run::{Owned, Run};
 use weights::{OfTensors, Weights, load, of_tensors};
 
 use crate::error::{Error, Result};

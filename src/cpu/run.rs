@@ -3,18 +3,12 @@
 use std::sync::Arc;
 
 use super::linear::Matrix;
+use super::memory::{Memory, grow};
 use super::weights::{OfTensors, Weight};
 use super::{attention, glu, layer_norm, linear};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Kind, Node, Plan, TensorId};
 use crate::ops::{Data, Op, Operands};
-
-/// What a run writes: activation slots, and room for a product's packed rows.
-#[derive(Default)]
-pub struct Memory {
-    slots: Vec<Vec<f32>>,
-    scratch: Vec<f32>,
-}
 
 /// An input that a run owns.
 pub enum Owned {
@@ -43,21 +37,6 @@ pub struct Run {
     pub plan: Arc<Plan>,
     pub inputs: Vec<(String, Owned)>,
     pub weights: OfTensors,
-}
-
-/// So many zeros, or an error where there is no memory for them.
-pub fn zeros(what: &str, len: usize) -> Result<Vec<f32>> {
-    let mut values = Vec::new();
-    grow(what, &mut values, len)?;
-    Ok(values)
-}
-
-fn grow(what: &str, values: &mut Vec<f32>, len: usize) -> Result<()> {
-    let more = len.saturating_sub(values.len());
-    let full = |_| Error::OutOfMemory { adapter: "cpu".to_owned(), what: format!("{what}, {} bytes", 4 * len as u64) };
-    values.try_reserve_exact(more).map_err(full)?;
-    values.resize(len.max(values.len()), 0.0);
-    Ok(())
 }
 
 impl Run {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::int8;
 use super::linear::Matrix;
+use super::memory::zeros;
 use super::pack::Packed;
-use super::run::zeros;
 use crate::error::Result;
 use crate::graph::{Graph, Precision, TensorId, WeightRef};
 use crate::model::WeightLoader;

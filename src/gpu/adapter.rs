@@ -3,8 +3,6 @@
 use crate::device::{Adapter, Device, MatrixShape};
 use crate::error::{Error, Result};
 
-pub use crate::device::{Adapter as AdapterReport, Kernels};
-
 /// An adapter with its report.
 pub(super) struct Candidate {
     pub adapter: wgpu::Adapter,

@@ -2,12 +2,12 @@
 
 use half::slice::HalfFloatSliceExt;
 
-use super::device::Device;
+use super::device::OpenDevice;
 use super::kernels::Dispatch;
 use crate::error::Result;
 use crate::graph::Dtype;
 
-impl Device {
+impl OpenDevice {
     /// A storage buffer, rounded up to whole vec4s.
     pub fn buffer(&self, label: &str, bytes: u64) -> wgpu::Buffer {
         self.device.create_buffer(&wgpu::BufferDescriptor {

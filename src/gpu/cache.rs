@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use etcetera::BaseStrategy;
 
-use super::adapter::AdapterReport;
+use crate::device::Adapter;
 
 /// The folder where kernel choices and compiled pipelines are kept; it may not exist yet. `None` where `VIT_GPU_CACHE` is
 /// empty, which turns both off, or where the user has no home folder.
@@ -24,12 +24,12 @@ pub fn cache_folder() -> Option<PathBuf> {
 }
 
 /// The file called `name` for an adapter with this driver and this version of the crate.
-pub fn file(report: &AdapterReport, name: &str) -> Option<PathBuf> {
+pub fn file(report: &Adapter, name: &str) -> Option<PathBuf> {
     Some(cache_folder()?.join(format!("{}-{:032x}-{name}", env!("CARGO_PKG_VERSION"), key(report))))
 }
 
 /// What tells one adapter with its driver from others.
-pub fn key(report: &AdapterReport) -> u128 {
+pub fn key(report: &Adapter) -> u128 {
     // Zeros between the parts, so that none can pass for the end of another.
     fnv1a([report.name.as_str(), report.backend, report.driver.as_str()].join("\0").as_bytes())
 }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn adapters_have_keys_of_their_own() {
-        let named = |name: &str, driver: &str| AdapterReport { driver: driver.into(), ..AdapterReport::named(name) };
+        let named = |name: &str, driver: &str| Adapter { driver: driver.into(), ..Adapter::named(name) };
         let keys = [named("A", "1"), named("A", "2"), named("A1", ""), named("B", "1")].map(|report| key(&report));
         for (i, key) in keys.iter().enumerate() {
             assert!(!keys[..i].contains(key));

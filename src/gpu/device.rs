@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::adapter::Candidate;
-use super::compiled::CompiledFile;
 use super::kernels::{Capabilities, Dispatch, Shader};
+use super::pipeline_cache::PipelineCacheFile;
 use super::poller::{Done, Poller};
 use super::wgsl::Constants;
 use crate::error::{Error, Result};
@@ -15,28 +15,28 @@ use crate::graph::Precision;
 type PipelineKey = (&'static str, Constants, Constants);
 
 /// An open device.
-pub struct Device {
+pub struct OpenDevice {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub name: String,
     pub max_binding: u64,
     poller: Poller,
     /// The reason why the device was lost, or an error that happened outside an error scope.
-    trouble: Arc<Mutex<Option<Trouble>>>,
+    fault: Arc<Mutex<Option<Fault>>>,
     pipelines: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
-    compiled: CompiledFile,
+    compiled: PipelineCacheFile,
     layouts: Mutex<HashMap<u32, wgpu::BindGroupLayout>>,
 }
 
 #[derive(Debug)]
-enum Trouble {
+enum Fault {
     Lost(String),
     Uncaptured(String),
 }
 
-impl Device {
+impl OpenDevice {
     /// Opens an adapter with the features its kernels use and the largest buffers it allows; other limits are WebGPU's default.
-    pub async fn open(candidate: &Candidate, capabilities: Capabilities) -> Result<Device> {
+    pub async fn open(candidate: &Candidate, capabilities: Capabilities) -> Result<OpenDevice> {
         let name = candidate.report.name.clone();
         let mut wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE;
         wanted.set(wgpu::Features::SHADER_F16, capabilities.precision == Precision::F16);
@@ -61,19 +61,19 @@ impl Device {
         };
         let (device, queue) =
             candidate.adapter.request_device(&descriptor).await.map_err(|error| Error::device_by(&name, error))?;
-        let trouble: Arc<Mutex<Option<Trouble>>> = Arc::default();
-        let note = |trouble: &Arc<Mutex<Option<Trouble>>>| {
-            let trouble = Arc::clone(trouble);
+        let fault: Arc<Mutex<Option<Fault>>> = Arc::default();
+        let note = |fault: &Arc<Mutex<Option<Fault>>>| {
+            let fault = Arc::clone(fault);
             move |what| {
-                trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(what);
+                fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(what);
             }
         };
-        let (lost, uncaptured) = (note(&trouble), note(&trouble));
+        let (lost, uncaptured) = (note(&fault), note(&fault));
         device.set_device_lost_callback(move |reason, message| {
-            lost(Trouble::Lost(format!("{reason:?} {message}").trim().to_owned()));
+            lost(Fault::Lost(format!("{reason:?} {message}").trim().to_owned()));
         });
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            uncaptured(Trouble::Uncaptured(one_line(&error.to_string())));
+            uncaptured(Fault::Uncaptured(one_line(&error.to_string())));
         }));
         // Submissions are cut to about half a second; software adapters compile within them, which can take minutes.
         let patience = Duration::from_secs(if candidate.report.is_software() { 1800 } else { 120 });
@@ -81,22 +81,22 @@ impl Device {
         // A storage binding must not be larger than a u32 byte offset can address.
         let max_binding =
             available.max_storage_buffer_binding_size.min(available.max_buffer_size).min(u64::from(u32::MAX) & !3);
-        let compiled = CompiledFile::open(&device, &candidate.report);
+        let compiled = PipelineCacheFile::open(&device, &candidate.report);
         let (pipelines, layouts) = (Mutex::default(), Mutex::default());
-        Ok(Device { device, queue, name, max_binding, poller, trouble, pipelines, compiled, layouts })
+        Ok(OpenDevice { device, queue, name, max_binding, poller, fault, pipelines, compiled, layouts })
     }
 
     /// An error if the device was lost, or if something failed outside a scope.
     pub fn check(&self) -> Result<()> {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match trouble.take() {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        match fault.take() {
             None => Ok(()),
-            Some(Trouble::Lost(reason)) => {
+            Some(Fault::Lost(reason)) => {
                 // A lost device stays lost; any other error is reported once.
-                *trouble = Some(Trouble::Lost(reason.clone()));
+                *fault = Some(Fault::Lost(reason.clone()));
                 Err(Error::DeviceLost { adapter: self.name.clone(), reason })
             }
-            Some(Trouble::Uncaptured(reason)) => Err(self.error(reason)),
+            Some(Fault::Uncaptured(reason)) => Err(self.error(reason)),
         }
     }
 

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::adapter::choose;
-use super::device::Device;
+use super::device::OpenDevice;
 use super::kernels::Capabilities;
-use super::prepare::{InputBuffer, Lease, Prepared};
+use super::prepare::{InputBuffer, Prepared, Resources};
 use super::tune::Tuner;
 use super::weights::Weights;
 use crate::device::{Adapter, Kernels};
@@ -20,14 +20,14 @@ const SUBMIT_SECONDS: f64 = 0.5;
 
 /// A model's weights, buffers and pipelines on one device.
 pub struct GpuExecutor {
-    pub(super) device: Arc<Device>,
+    pub(super) device: Arc<OpenDevice>,
     report: Adapter,
     pub(super) capabilities: Capabilities,
     /// Everything that runs write to. A run locks it while it is being submitted; after that the device keeps the runs in order.
-    pub(super) lease: async_lock::Mutex<Lease>,
+    pub(super) resources: async_lock::Mutex<Resources>,
     /// Limits runs to two at a time: one computes while the next is being submitted.
     under_way: Arc<async_lock::Semaphore>,
-    /// What the last preparation left to report, so that nobody waits for a lease to read it.
+    /// What the last preparation left to report, so that nobody waits for a run to read it.
     report_so_far: Mutex<(Tuning, Startup)>,
 }
 
@@ -44,14 +44,14 @@ impl GpuExecutor {
     ) -> Result<Option<Self>> {
         let Some(candidate) = choose(request).await? else { return Ok(None) };
         let capabilities = Capabilities::new(&candidate.report, kernels, precision)?;
-        let device = Device::open(&candidate, capabilities).await?;
+        let device = OpenDevice::open(&candidate, capabilities).await?;
         let tuner = Tuner::new(&candidate.report, capabilities, kernels);
-        let lease = Lease::new(Weights::new(loader), tuner);
+        let resources = Resources::new(Weights::new(loader), tuner);
         Ok(Some(GpuExecutor {
             device: Arc::new(device),
             report: candidate.report,
             capabilities,
-            lease: async_lock::Mutex::new(lease),
+            resources: async_lock::Mutex::new(resources),
             under_way: Arc::new(async_lock::Semaphore::new(2)),
             report_so_far: Mutex::default(),
         }))
@@ -67,11 +67,11 @@ impl GpuExecutor {
     async fn begin(&self, plan: &Arc<Plan>, inputs: &Inputs<'_>) -> Result<Running> {
         self.device.check()?;
         let turn = self.under_way.acquire_arc().await;
-        let mut lease = self.lease.lock().await;
-        let index = lease.prepared(&self.device, self.capabilities, plan).await;
-        self.note(&lease);
+        let mut resources = self.resources.lock().await;
+        let index = resources.prepared(&self.device, self.capabilities, plan).await;
+        self.note(&resources);
         let index = index?;
-        let (prepared, slots) = (&lease.plans[index], &lease.slots);
+        let (prepared, slots) = (&resources.plans[index], &resources.slots);
         let readback = prepared.readback.take(&self.device, plan.graph()).await?;
         self.upload(prepared, inputs)?;
         let last = self.encode(prepared, slots, &readback);
@@ -94,10 +94,10 @@ impl GpuExecutor {
     }
 
     /// Keeps what can be told of tuning and startup.
-    fn note(&self, lease: &Lease) {
-        let choices = lease.tuner.log().to_vec();
-        let tuning = Tuning { choices, dropped: lease.tuner.dropped().clone() };
-        *self.report_so_far.lock().unwrap_or_else(PoisonError::into_inner) = (tuning, lease.startup);
+    fn note(&self, resources: &Resources) {
+        let choices = resources.tuner.log().to_vec();
+        let tuning = Tuning { choices, dropped: resources.tuner.dropped().clone() };
+        *self.report_so_far.lock().unwrap_or_else(PoisonError::into_inner) = (tuning, resources.startup);
     }
 
     pub(super) fn upload(&self, prepared: &Prepared, inputs: &Inputs<'_>) -> Result<()> {

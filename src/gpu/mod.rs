@@ -1,18 +1,19 @@
 //! Runs graphs on a GPU through wgpu. No other module uses wgpu.
 
 mod adapter;
+mod bound;
 mod buffers;
 mod cache;
-mod compiled;
 mod device;
 mod executor;
 mod kernels;
+mod one_op;
 mod peak;
+mod pipeline_cache;
 mod poller;
 mod prepare;
 mod profile;
 mod readback;
-mod single;
 mod tune;
 mod weights;
 mod wgsl;

@@ -1,9 +1,9 @@
 //! Measures the highest rates of a device: multiply-adds and bytes per second, by kernels that do nothing else.
 
-use super::device::Device;
+use super::bound::BoundDispatch;
+use super::device::OpenDevice;
 use super::executor::GpuExecutor;
 use super::kernels::{Dispatch, Matrices, PeakParams, dispatch_with};
-use super::single::Ready;
 use crate::error::Result;
 use crate::executor::Peak;
 use crate::graph::Precision;
@@ -40,7 +40,7 @@ impl GpuExecutor {
     }
 }
 
-async fn matrix(device: &Device, Matrices { size, lanes, .. }: Matrices, software: bool) -> Result<f64> {
+async fn matrix(device: &OpenDevice, Matrices { size, lanes, .. }: Matrices, software: bool) -> Result<f64> {
     let (groups, rounds) = if software { (16, 64) } else { (8192, 512) };
     let mut dispatch = dispatch_with("peak_matrix", PeakParams { len: 0, rounds }, [groups, 1, 1], Precision::F16);
     dispatch.constants = vec![("LANES", lanes), ("SIZE", size)];
@@ -53,11 +53,11 @@ async fn matrix(device: &Device, Matrices { size, lanes, .. }: Matrices, softwar
 const LEAST: f64 = 2e-2;
 
 /// The shortest of three times, because the first may include compiling.
-async fn least(device: &Device, dispatch: &Dispatch, buffers: &[u64]) -> Result<f64> {
-    let ready = Ready::with_buffers(device, dispatch, buffers).await?;
+async fn least(device: &OpenDevice, dispatch: &Dispatch, buffers: &[u64]) -> Result<f64> {
+    let bound = BoundDispatch::with_buffers(device, dispatch, buffers).await?;
     let mut best = f64::INFINITY;
     for _ in 0..3 {
-        best = best.min(device.seconds(|count| ready.commands(device, count), LEAST).await?);
+        best = best.min(device.seconds(|count| bound.commands(device, count), LEAST).await?);
     }
     Ok(best)
 }

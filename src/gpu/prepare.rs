@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::device::Device;
+use super::device::OpenDevice;
 use super::kernels::{Capabilities, Dispatch, select, transposed};
 use super::readback::ReadbackRing;
 use super::tune::Tuner;
@@ -20,7 +20,7 @@ const KEPT_PLANS: usize = 4;
 const UNIFORM_ALIGN: usize = 256;
 
 /// Everything a run writes to.
-pub struct Lease {
+pub struct Resources {
     pub weights: Weights,
     pub tuner: Tuner,
     /// One buffer per slot number, as large as the largest plan needs.
@@ -68,13 +68,25 @@ impl Step {
     }
 }
 
-impl Lease {
-    pub fn new(weights: Weights, tuner: Tuner) -> Lease {
-        Lease { weights, tuner, startup: Startup::default(), slots: Vec::new(), plans: VecDeque::new(), stand_in: None }
+impl Resources {
+    pub fn new(weights: Weights, tuner: Tuner) -> Resources {
+        Resources {
+            weights,
+            tuner,
+            startup: Startup::default(),
+            slots: Vec::new(),
+            plans: VecDeque::new(),
+            stand_in: None,
+        }
     }
 
     /// The index of the graph's prepared plan. If there is none yet, it is made, and the least recently used one is dropped if necessary.
-    pub async fn prepared(&mut self, device: &Device, capabilities: Capabilities, plan: &Arc<Plan>) -> Result<usize> {
+    pub async fn prepared(
+        &mut self,
+        device: &OpenDevice,
+        capabilities: Capabilities,
+        plan: &Arc<Plan>,
+    ) -> Result<usize> {
         if let Some(index) = self.plans.iter().position(|prepared| Arc::ptr_eq(&prepared.plan, plan)) {
             let prepared = self.plans.remove(index);
             self.plans.extend(prepared);
@@ -109,7 +121,7 @@ impl Lease {
 
     fn bind_plan(
         &mut self,
-        device: &Device,
+        device: &OpenDevice,
         plan: &Arc<Plan>,
         dispatches: &[Dispatch],
         pipelines: Vec<wgpu::ComputePipeline>,
@@ -184,7 +196,7 @@ impl Lease {
     }
 
     /// Makes the slot buffers large enough for a plan. If a buffer is replaced, the prepared plans that used it are dropped.
-    fn grow_slots(&mut self, device: &Device, plan: &Plan) {
+    fn grow_slots(&mut self, device: &OpenDevice, plan: &Plan) {
         for (i, &bytes) in plan.slots().iter().enumerate() {
             if self.slots.get(i).is_none_or(|buffer| buffer.size() < bytes) {
                 let buffer = device.buffer(&format!("slot {i}"), bytes);

@@ -15,9 +15,9 @@ impl GpuExecutor {
         if !device.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             return Ok(None);
         }
-        let mut lease = self.lease.lock().await;
-        let index = lease.prepared(device, self.capabilities, plan).await?;
-        let prepared = &lease.plans[index];
+        let mut resources = self.resources.lock().await;
+        let index = resources.prepared(device, self.capabilities, plan).await?;
+        let prepared = &resources.plans[index];
         self.upload(prepared, inputs)?;
         let count = prepared.steps.len() as u32;
         let bytes = 16 * u64::from(count);

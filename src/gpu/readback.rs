@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::device::Device;
+use super::device::OpenDevice;
 use crate::error::Result;
 use crate::graph::Graph;
 
@@ -13,7 +13,7 @@ pub struct ReadbackRing(Arc<Mutex<Vec<Vec<wgpu::Buffer>>>>);
 
 impl ReadbackRing {
     /// A set that is free, or a new one.
-    pub async fn take(&self, device: &Device, graph: &Graph) -> Result<Vec<wgpu::Buffer>> {
+    pub async fn take(&self, device: &OpenDevice, graph: &Graph) -> Result<Vec<wgpu::Buffer>> {
         let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match free {
             Some(set) => Ok(set),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use half::slice::HalfFloatSliceExt;
 
-use super::device::Device;
+use super::device::OpenDevice;
 use super::kernels::transposed;
 use crate::error::Result;
 use crate::graph::{Dtype, Graph, Kind, WeightRef};
@@ -33,7 +33,7 @@ impl Weights {
     }
 
     /// Loads the weights that a graph reads and that are not on the device yet.
-    pub async fn load(&mut self, device: &Device, graph: &Graph) -> Result<()> {
+    pub async fn load(&mut self, device: &OpenDevice, graph: &Graph) -> Result<()> {
         let mut pending = 0;
         for node in graph.nodes() {
             for (operand, id) in node.inputs.iter().enumerate() {
@@ -64,9 +64,9 @@ impl Weights {
                     let rows = rows_a_step.min(inner - first);
                     let offset = (first * columns) as u64 * tensor.dtype.bytes();
                     let piece = if transpose {
-                        stored(&transpose_rows(&values, inner, columns, first, rows), tensor.dtype)
+                        encode(&transpose_rows(&values, inner, columns, first, rows), tensor.dtype)
                     } else {
-                        stored(&values, tensor.dtype)
+                        encode(&values, tensor.dtype)
                     };
                     device.queue.write_buffer(&buffer, offset, &piece);
                     pending += piece.len() as u64;
@@ -91,7 +91,7 @@ fn rows_a_step(columns: usize, inner: usize, bytes: u64) -> usize {
 }
 
 /// Floats as the bytes of another type, filled up to whole words.
-pub fn stored(values: &[f32], dtype: Dtype) -> Vec<u8> {
+pub fn encode(values: &[f32], dtype: Dtype) -> Vec<u8> {
     let mut bytes = match dtype {
         Dtype::F16 => {
             let mut halves = vec![half::f16::ZERO; values.len()];

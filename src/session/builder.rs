@@ -1,5 +1,6 @@
 //! Where and how a session runs.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::engine::Engine;
@@ -35,6 +36,22 @@ pub struct SessionBuilder {
     kernels: Kernels,
     threads: usize,
     listener: Listener,
+}
+
+impl Session {
+    /// What decides where and how a model runs.
+    #[must_use]
+    pub fn builder() -> SessionBuilder {
+        SessionBuilder::default()
+    }
+
+    /// Opens a model's files on the best device, in f32.
+    ///
+    /// # Errors
+    /// As [`Model::open`] and [`SessionBuilder::build`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Session> {
+        Session::builder().build(Model::open(path)?)
+    }
 }
 
 impl std::fmt::Debug for SessionBuilder {

@@ -1,9 +1,7 @@
 //! The session that an app holds.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use super::builder::SessionBuilder;
 use super::engine::Engine;
 use super::model::Model;
 use super::output::Outputs;
@@ -39,20 +37,6 @@ impl From<Engine> for Session {
 }
 
 impl Session {
-    /// What decides where and how a model runs.
-    #[must_use]
-    pub fn builder() -> SessionBuilder {
-        SessionBuilder::default()
-    }
-
-    /// Opens a model's files on the best device, in f32.
-    ///
-    /// # Errors
-    /// As [`Model::open`] and [`SessionBuilder::build`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Session> {
-        Session::builder().build(Model::open(path)?)
-    }
-
     /// The model that the session runs.
     #[must_use]
     pub fn model(&self) -> &Model {

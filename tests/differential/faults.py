@@ -47,7 +47,7 @@ FAULTS = [
     # torchvision: the fields of a configuration of one's own.
     Fault("eps is not read for torchvision's names", "src/checkpoint/torchvision.rs", 'cfg.norm_eps = names.number_field("eps")?.map_or(cfg.norm_eps, |eps| eps as f32);', "", "torchvision", 100),
     Fault("act is not read for torchvision's names", "src/checkpoint/torchvision.rs", 'cfg.act = names.act_field("act")?.unwrap_or(cfg.act);', "", "torchvision", 100),
-    Fault("global_pool is not read for torchvision's names", "src/checkpoint/torchvision.rs", "cfg.pool = teaching::pooling(names, Pooling::CLASS, 1)?;", "cfg.pool = Pooling::CLASS;", "torchvision", 100),
+    Fault("global_pool is not read for torchvision's names", "src/checkpoint/torchvision.rs", "cfg.pool = from_scratch::pooling(names, Pooling::CLASS, 1)?;", "cfg.pool = Pooling::CLASS;", "torchvision", 100),
     # open_clip.
     Fault("norm_kwargs is not read", "src/checkpoint/open_clip/mod.rs", "cfg.norm_eps = norm_eps(&config)?;", "cfg.norm_eps = 1e-5;", "open-clip", 300),
     Fault("act_kwargs is not read", "src/checkpoint/open_clip/mod.rs", '(Some("tanh"), Activation::Gelu) => Activation::GeluTanh,', '(Some("tanh"), Activation::Gelu) => Activation::Gelu,', "open-clip", 300),

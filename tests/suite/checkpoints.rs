@@ -87,7 +87,7 @@ fn a_head_count_that_nobody_gives_is_asked_for() {
     let (_keep, path) = changed("torchvision", |_| {}, |json| *json = serde_json::json!({}));
     refused(&path, "the number of heads can't be seen in the weights");
     let (_keep, path) = changed("timm_plain", |_| {}, |json| *json = serde_json::json!({"architecture": "vit_other"}));
-    refused(&path, "architecture `vit_other` is not known here");
+    refused(&path, "architecture `vit_other` is not known");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn an_open_clip_configuration_is_whole_or_refused() {
         ("scaled_cosine_attn", true.into(), "scaled_cosine_attn"),
         ("attentional_pool", true.into(), "attentional_pool"),
         ("pool_type", "none".into(), "pool_type `none` can't be run"),
-        ("rope", true.into(), "a key that is not known here"),
+        ("rope", true.into(), "this key is not known"),
         ("layers", 9.into(), "`layers` is 9"),
     ] {
         let (_keep, path) = open_clip("open_clip_visual", |json| json["model_cfg"]["vision_cfg"][key] = value);

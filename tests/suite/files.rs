@@ -97,7 +97,7 @@ fn shards_are_found_without_an_index() {
     refused(&folder, expected);
     refused(&folder.join("model-00001-of-00003.safetensors"), expected);
     fs::copy(folder.join("model-00001-of-00003.safetensors"), &second).unwrap();
-    refused(&folder, "is there twice");
+    refused(&folder, "occurs twice");
 
     fs::write(&second, bytes).unwrap();
     for i in 1..=3 {
@@ -193,7 +193,7 @@ fn json_is_read_as_python_reads_it() {
     fs::write(path.join("config.json"), "[".repeat(100_000)).unwrap();
     refused(&path, "config.json: recursion limit exceeded");
     fs::write(path.join("config.json"), "[]").unwrap();
-    refused(&path, "config.json: it holds no object");
+    refused(&path, "config.json: it is not a JSON object");
 }
 
 #[test]

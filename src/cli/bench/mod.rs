@@ -14,7 +14,7 @@ use vit_gpu::{Device, Error, Precision, Session};
 
 use self::measure::Measured;
 use super::distance::Distance;
-use super::options::{Chatter, Format, ModelOptions, Tuning, open};
+use super::options::{Format, ModelOptions, Tuning, Verbosity, open};
 use super::{Ended, Failure, Outcome};
 
 #[derive(clap::Args)]
@@ -48,7 +48,7 @@ pub struct Args {
     #[command(flatten)]
     tuning: Tuning,
     #[command(flatten)]
-    chatter: Chatter,
+    verbosity: Verbosity,
 }
 
 pub fn run(args: &Args) -> Ended {
@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Ended {
         let session = open(args.model.open()?, device, precision, &args.tuning)?;
         let opened = start.elapsed().as_secs_f64();
         model.clone_from(&session.checkpoint().name);
-        args.chatter.say(&format!("measuring {model} on {}", session.device()));
+        args.verbosity.say(&format!("measuring {model} on {}", session.device()));
         let first = measure::first(&session)?;
         // The reference is the processor's result, which is computed only once.
         let want = match &mut wanted {
@@ -74,13 +74,13 @@ pub fn run(args: &Args) -> Ended {
         };
         agreed &= agrees(&session, &result(&session)?, want, precision);
         devices.push(measured(&session, args, opened, first)?);
-        args.chatter.tuning(&session);
+        args.verbosity.tuning(&session);
     }
     if let Some(file) = &args.chart {
         let timed = |device: &Measured| device.warm.last().is_some_and(|warm| warm.per_op.is_some());
         match devices.iter().rfind(|device| timed(device)) {
             Some(device) => chart::draw(file, device)?,
-            None => args.chatter.say("no chart: no device here has timestamps"),
+            None => args.verbosity.say("no chart: no device here has timestamps"),
         }
     }
     let mut out = io::stdout().lock();
@@ -98,7 +98,7 @@ fn measured(session: &Session, args: &Args, open: f64, first: f64) -> Result<Mea
     let warm = |&batch: &u32| measure::warm(session, batch as usize, args.runs as usize, per_op);
     let warm = args.batch_size.iter().map(warm).collect::<Result<Vec<_>, _>>()?;
     let from_files = match &args.images {
-        Some(folder) => Some(measure::from_files(session, folder, args.chatter.quiet)?),
+        Some(folder) => Some(measure::from_files(session, folder, args.verbosity.quiet)?),
         None => None,
     };
     let (name, precision) = (session.device().to_owned(), session.precision());

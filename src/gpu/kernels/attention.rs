@@ -1,12 +1,12 @@
 //! The kernels for attention, and the order in which they are expected to be fast for a shape.
 
-use super::shaders::AttentionParams;
+use super::params::AttentionParams;
 use super::{Capabilities, Dispatch, Matrices};
 use crate::gpu::wgsl::{Constants, value};
 use crate::ops::{Attention, Strides};
 
 #[derive(Clone, Copy)]
-enum Way {
+enum Method {
     /// One query per invocation, for any head width. `lanes` is the number of invocations in a workgroup.
     Direct { lanes: u32 },
     /// 8·rows queries in one subgroup of 8.
@@ -18,17 +18,17 @@ enum Way {
 }
 
 /// Larger blocks first within a kind: they read keys and values less often.
-static KERNELS: [(&str, Way); 10] = [
-    ("attention_matrix_4", Way::Matrix { subs: 4 }),
-    ("attention_matrix_2", Way::Matrix { subs: 2 }),
-    ("attention_matrix_1", Way::Matrix { subs: 1 }),
-    ("attention_tile_32", Way::Tile { rows: 4 }),
-    ("attention_tile_16", Way::Tile { rows: 2 }),
-    ("attention_tile_8", Way::Tile { rows: 1 }),
-    ("attention_subgroup_32", Way::Subgroup { rows: 4 }),
-    ("attention_subgroup_16", Way::Subgroup { rows: 2 }),
-    ("attention_direct_8", Way::Direct { lanes: 8 }),
-    ("attention_direct_64", Way::Direct { lanes: 64 }),
+static KERNELS: [(&str, Method); 10] = [
+    ("attention_matrix_4", Method::Matrix { subs: 4 }),
+    ("attention_matrix_2", Method::Matrix { subs: 2 }),
+    ("attention_matrix_1", Method::Matrix { subs: 1 }),
+    ("attention_tile_32", Method::Tile { rows: 4 }),
+    ("attention_tile_16", Method::Tile { rows: 2 }),
+    ("attention_tile_8", Method::Tile { rows: 1 }),
+    ("attention_subgroup_32", Method::Subgroup { rows: 4 }),
+    ("attention_subgroup_16", Method::Subgroup { rows: 2 }),
+    ("attention_direct_8", Method::Direct { lanes: 8 }),
+    ("attention_direct_64", Method::Direct { lanes: 64 }),
 ];
 
 /// Number of workgroups that keeps a large GPU busy. With fewer, a smaller block is expected to be faster.
@@ -40,15 +40,15 @@ const WIDEST_TILE: usize = 128;
 /// The widest head that fits the registers of the matrix kernel.
 const WIDEST_MATRIX: usize = 256;
 
-impl Way {
+impl Method {
     /// The constants in front of the shader's text.
     fn constants(self, head_dim: u32, matrices: Option<Matrices>) -> Constants {
         let d4 = head_dim.div_ceil(4);
         match (self, matrices) {
-            (Way::Direct { lanes }, _) => vec![("LANES", lanes), ("D4", d4)],
-            (Way::Subgroup { rows }, _) => vec![("D4", d4), ("ROWS", rows)],
-            (Way::Tile { rows }, _) => vec![("D4", d4), ("ROWS", rows), ("COLS4", d4.div_ceil(8))],
-            (Way::Matrix { subs }, Some(Matrices { size, lanes: sub_lanes, .. })) => {
+            (Method::Direct { lanes }, _) => vec![("LANES", lanes), ("D4", d4)],
+            (Method::Subgroup { rows }, _) => vec![("D4", d4), ("ROWS", rows)],
+            (Method::Tile { rows }, _) => vec![("D4", d4), ("ROWS", rows), ("COLS4", d4.div_ceil(8))],
+            (Method::Matrix { subs }, Some(Matrices { size, lanes: sub_lanes, .. })) => {
                 let (mats_d, parts) = (head_dim.div_ceil(size), sub_lanes / size);
                 vec![
                     ("LANES", subs * sub_lanes),
@@ -62,16 +62,16 @@ impl Way {
                     ("O4", (mats_d * size / 4).div_ceil(parts)),
                 ]
             }
-            (Way::Matrix { .. }, None) => Vec::new(),
+            (Method::Matrix { .. }, None) => Vec::new(),
         }
     }
 
     /// Queries of a workgroup.
     fn queries(self, size: u32) -> u32 {
         match self {
-            Way::Direct { lanes } => lanes,
-            Way::Tile { rows } | Way::Subgroup { rows } => 8 * rows,
-            Way::Matrix { subs } => subs * size,
+            Method::Direct { lanes } => lanes,
+            Method::Tile { rows } | Method::Subgroup { rows } => 8 * rows,
+            Method::Matrix { subs } => subs * size,
         }
     }
 
@@ -79,9 +79,9 @@ impl Way {
     fn memory(self, head_dim: u32, matrices: Option<Matrices>) -> u32 {
         let constants = self.constants(head_dim, matrices);
         match self {
-            Way::Direct { .. } | Way::Subgroup { .. } => 0,
-            Way::Tile { .. } => tile_memory(&constants),
-            Way::Matrix { .. } => matrix_memory(&constants),
+            Method::Direct { .. } | Method::Subgroup { .. } => 0,
+            Method::Tile { .. } => tile_memory(&constants),
+            Method::Matrix { .. } => matrix_memory(&constants),
         }
     }
 }
@@ -113,25 +113,26 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 pub fn candidates(op: &Attention, capabilities: Capabilities) -> Vec<&'static str> {
     let size = capabilities.matrices.map_or(0, |matrices| matrices.size);
-    let can = |way: Way| match way {
-        Way::Direct { lanes } => (lanes == 8) == capabilities.software,
-        Way::Subgroup { .. } => capabilities.software && by_fours(op) && op.head_dim <= WIDEST_SUBGROUP,
-        Way::Tile { .. } => !capabilities.software && by_fours(op) && op.head_dim <= WIDEST_TILE,
-        Way::Matrix { subs } => {
+    let can = |method: Method| match method {
+        Method::Direct { lanes } => (lanes == 8) == capabilities.software,
+        Method::Subgroup { .. } => capabilities.software && by_fours(op) && op.head_dim <= WIDEST_SUBGROUP,
+        Method::Tile { .. } => !capabilities.software && by_fours(op) && op.head_dim <= WIDEST_TILE,
+        Method::Matrix { subs } => {
             let able = capabilities.matrices.is_some_and(|matrices| matrices.fixed || subs == 1);
             able && !capabilities.software && by_fours(op) && op.head_dim <= WIDEST_MATRIX
         }
     };
-    let fits = |way: Way| way.memory(op.head_dim as u32, capabilities.matrices) <= capabilities.workgroup_memory;
-    let mut able: Vec<_> = KERNELS.iter().filter(|(_, way)| can(*way) && fits(*way)).collect();
-    able.sort_by_key(|(_, way)| {
+    let fits =
+        |method: Method| method.memory(op.head_dim as u32, capabilities.matrices) <= capabilities.workgroup_memory;
+    let mut able: Vec<_> = KERNELS.iter().filter(|(_, method)| can(*method) && fits(*method)).collect();
+    able.sort_by_key(|(_, method)| {
         // Software adapters have few cores, so the larger block is always expected to be faster there.
         let busy = if capabilities.software { 0 } else { BUSY };
-        let groups = op.q_len.div_ceil(way.queries(size) as usize) * op.heads * op.outer;
-        let kind = match way {
-            Way::Matrix { .. } => 0,
-            Way::Tile { .. } | Way::Subgroup { .. } => 1,
-            Way::Direct { .. } => 2,
+        let groups = op.q_len.div_ceil(method.queries(size) as usize) * op.heads * op.outer;
+        let kind = match method {
+            Method::Matrix { .. } => 0,
+            Method::Tile { .. } | Method::Subgroup { .. } => 1,
+            Method::Direct { .. } => 2,
         };
         (kind, busy.saturating_sub(groups))
     });
@@ -139,12 +140,13 @@ pub fn candidates(op: &Attention, capabilities: Capabilities) -> Vec<&'static st
 }
 
 pub fn dispatch(op: &Attention, kernel: &str, capabilities: Capabilities) -> Dispatch {
-    let way = KERNELS.iter().find(|(name, _)| *name == kernel).map_or(Way::Direct { lanes: 64 }, |(_, way)| *way);
-    let shader = match way {
-        Way::Direct { .. } => "attention_direct",
-        Way::Subgroup { .. } => "attention_subgroup",
-        Way::Tile { .. } => "attention",
-        Way::Matrix { .. } => "attention_matrix",
+    let method =
+        KERNELS.iter().find(|(name, _)| *name == kernel).map_or(Method::Direct { lanes: 64 }, |(_, method)| *method);
+    let shader = match method {
+        Method::Direct { .. } => "attention_direct",
+        Method::Subgroup { .. } => "attention_subgroup",
+        Method::Tile { .. } => "attention",
+        Method::Matrix { .. } => "attention_matrix",
     };
     let strides = |s: Strides| [s.offset as u32, s.outer as u32, s.seq as u32];
     let ([q_offset, q_outer, q_seq], [k_offset, k_outer, k_seq]) = (strides(op.q), strides(op.k));
@@ -168,24 +170,28 @@ pub fn dispatch(op: &Attention, kernel: &str, capabilities: Capabilities) -> Dis
         o_outer,
         o_seq,
     };
-    let queries = way.queries(capabilities.matrices.map_or(0, |matrices| matrices.size));
+    let queries = method.queries(capabilities.matrices.map_or(0, |matrices| matrices.size));
     let groups = [(op.q_len as u32).div_ceil(queries), op.heads as u32, op.outer as u32];
     let mut dispatch = super::dispatch(shader, &params, groups);
-    dispatch.constants = way.constants(op.head_dim as u32, capabilities.matrices);
+    dispatch.constants = method.constants(op.head_dim as u32, capabilities.matrices);
     dispatch
 }
 
 /// The sets of constants that a shader is validated with: narrow, usual and unusual head widths.
 pub fn variants(shader: &str) -> Vec<Constants> {
     let matrices = |size, lanes| Some(Matrices { size, lanes, fixed: true });
-    let of = |way: Way, d: u32| match (way, shader) {
-        (Way::Direct { .. }, "attention_direct") => vec![way.constants(d, None)],
-        (Way::Subgroup { .. }, "attention_subgroup") if d <= WIDEST_SUBGROUP as u32 => vec![way.constants(d, None)],
-        (Way::Tile { .. }, "attention") if d <= WIDEST_TILE as u32 => vec![way.constants(d, None)],
-        (Way::Matrix { .. }, "attention_matrix") => {
-            [matrices(8, 8), matrices(8, 32), matrices(16, 32), matrices(16, 64)].map(|m| way.constants(d, m)).to_vec()
+    let of = |method: Method, d: u32| match (method, shader) {
+        (Method::Direct { .. }, "attention_direct") => vec![method.constants(d, None)],
+        (Method::Subgroup { .. }, "attention_subgroup") if d <= WIDEST_SUBGROUP as u32 => {
+            vec![method.constants(d, None)]
+        }
+        (Method::Tile { .. }, "attention") if d <= WIDEST_TILE as u32 => vec![method.constants(d, None)],
+        (Method::Matrix { .. }, "attention_matrix") => {
+            [matrices(8, 8), matrices(8, 32), matrices(16, 32), matrices(16, 64)]
+                .map(|m| method.constants(d, m))
+                .to_vec()
         }
         _ => Vec::new(),
     };
-    KERNELS.iter().flat_map(|(_, way)| [12, 64, 80, 256].into_iter().flat_map(|d| of(*way, d))).collect()
+    KERNELS.iter().flat_map(|(_, method)| [12, 64, 80, 256].into_iter().flat_map(|d| of(*method, d))).collect()
 }

@@ -1,6 +1,6 @@
 //! The kernels for linear layers, and the order in which they are expected to be fast for a shape.
 
-use super::shaders::LinearParams;
+use super::params::LinearParams;
 use super::{Capabilities, Dispatch, Matrices};
 use crate::gpu::wgsl::{Constants, value};
 use crate::ops::Linear;
@@ -8,11 +8,11 @@ use crate::ops::Linear;
 /// A kernel and the shape of its tile.
 struct Kernel {
     name: &'static str,
-    way: Way,
+    method: Method,
 }
 
 #[derive(Clone, Copy)]
-enum Way {
+enum Method {
     /// A tile of 16×16 for shapes of any size.
     Scalar,
     /// 8·blocks rows × 32 columns in one subgroup of 8.
@@ -24,11 +24,11 @@ enum Way {
 }
 
 const fn tile(name: &'static str, (lanes_y, lanes_x): (u32, u32), (rows, cols4): (u32, u32), k4: u32) -> Kernel {
-    Kernel { name, way: Way::Tile { lanes_y, lanes_x, rows, cols4, k4 } }
+    Kernel { name, method: Method::Tile { lanes_y, lanes_x, rows, cols4, k4 } }
 }
 
 const fn matrix(name: &'static str, subs: (u32, u32), mats: (u32, u32)) -> Kernel {
-    Kernel { name, way: Way::Matrix { subs, mats } }
+    Kernel { name, method: Method::Matrix { subs, mats } }
 }
 
 /// Larger tiles first within a kind: they read less per multiply-add, smaller ones fill a GPU with less work.
@@ -42,20 +42,20 @@ static KERNELS: [Kernel; 12] = [
     tile("linear_tile_64x64", (8, 16), (8, 1), 4),
     tile("linear_tile_32x64", (8, 16), (4, 1), 4),
     tile("linear_tile_32x32", (8, 8), (4, 1), 4),
-    Kernel { name: "linear_subgroup_24", way: Way::Subgroup { blocks: 3 } },
-    Kernel { name: "linear_subgroup_16", way: Way::Subgroup { blocks: 2 } },
-    Kernel { name: "linear_scalar", way: Way::Scalar },
+    Kernel { name: "linear_subgroup_24", method: Method::Subgroup { blocks: 3 } },
+    Kernel { name: "linear_subgroup_16", method: Method::Subgroup { blocks: 2 } },
+    Kernel { name: "linear_scalar", method: Method::Scalar },
 ];
 
 /// Number of workgroups that keeps a large GPU busy. With fewer, a smaller tile is expected to be faster.
 const BUSY: u32 = 132;
 
-impl Way {
+impl Method {
     /// The constants in front of the shader's text.
     fn constants(self, matrices: Option<Matrices>) -> Constants {
         match (self, matrices) {
-            (Way::Subgroup { blocks }, _) => vec![("BLOCKS", blocks)],
-            (Way::Tile { lanes_y, lanes_x, rows, cols4, k4 }, _) => {
+            (Method::Subgroup { blocks }, _) => vec![("BLOCKS", blocks)],
+            (Method::Tile { lanes_y, lanes_x, rows, cols4, k4 }, _) => {
                 let lanes = lanes_y * lanes_x;
                 vec![
                     ("LANES", lanes),
@@ -68,7 +68,7 @@ impl Way {
                     ("W_LOADS", 4 * k4 * lanes_x * cols4 / lanes),
                 ]
             }
-            (Way::Matrix { subs, mats }, Some(Matrices { size, lanes: sub_lanes, .. })) => {
+            (Method::Matrix { subs, mats }, Some(Matrices { size, lanes: sub_lanes, .. })) => {
                 let lanes = subs.0 * subs.1 * sub_lanes;
                 let step = 2 * size;
                 vec![
@@ -85,17 +85,17 @@ impl Way {
                     ("W_LOADS", subs.1 * mats.1 * size * step / 4 / lanes),
                 ]
             }
-            (Way::Scalar, _) | (Way::Matrix { .. }, None) => Vec::new(),
+            (Method::Scalar, _) | (Method::Matrix { .. }, None) => Vec::new(),
         }
     }
 
     /// Rows and columns of a workgroup's tile.
     fn tile(self, size: u32) -> (u32, u32) {
         match self {
-            Way::Scalar => (16, 16),
-            Way::Subgroup { blocks } => (8 * blocks, 32),
-            Way::Tile { lanes_y, lanes_x, rows, cols4, .. } => (lanes_y * rows, 4 * lanes_x * cols4),
-            Way::Matrix { subs, mats } => (subs.0 * mats.0 * size, subs.1 * mats.1 * size),
+            Method::Scalar => (16, 16),
+            Method::Subgroup { blocks } => (8 * blocks, 32),
+            Method::Tile { lanes_y, lanes_x, rows, cols4, .. } => (lanes_y * rows, 4 * lanes_x * cols4),
+            Method::Matrix { subs, mats } => (subs.0 * mats.0 * size, subs.1 * mats.1 * size),
         }
     }
 
@@ -103,9 +103,9 @@ impl Way {
     fn memory(self, matrices: Option<Matrices>) -> u32 {
         let constants = self.constants(matrices);
         match self {
-            Way::Scalar | Way::Subgroup { .. } => 0,
-            Way::Tile { .. } => tile_memory(&constants),
-            Way::Matrix { .. } => matrix_memory(&constants),
+            Method::Scalar | Method::Subgroup { .. } => 0,
+            Method::Tile { .. } => tile_memory(&constants),
+            Method::Matrix { .. } => matrix_memory(&constants),
         }
     }
 }
@@ -135,41 +135,41 @@ pub fn candidates(op: &Linear, capabilities: Capabilities) -> Vec<&'static str> 
         return vec!["linear_scalar"];
     }
     let size = capabilities.matrices.map_or(0, |matrices| matrices.size);
-    let can = |way: Way| match way {
-        Way::Scalar => false,
-        Way::Subgroup { .. } => capabilities.software,
-        Way::Tile { .. } => !capabilities.software,
-        Way::Matrix { subs, .. } => {
+    let can = |method: Method| match method {
+        Method::Scalar => false,
+        Method::Subgroup { .. } => capabilities.software,
+        Method::Tile { .. } => !capabilities.software,
+        Method::Matrix { subs, .. } => {
             !capabilities.software && capabilities.matrices.is_some_and(|matrices| matrices.fixed || subs == (1, 1))
         }
     };
-    let able = KERNELS.iter().filter(|kernel| can(kernel.way));
+    let able = KERNELS.iter().filter(|kernel| can(kernel.method));
     let mut able: Vec<_> =
-        able.filter(|kernel| kernel.way.memory(capabilities.matrices) <= capabilities.workgroup_memory).collect();
+        able.filter(|kernel| kernel.method.memory(capabilities.matrices) <= capabilities.workgroup_memory).collect();
     // Matrix cores come first. Within a kind, the largest tile that keeps the device busy comes first, or else the smallest.
     able.sort_by_key(|kernel| {
-        let (rows, cols) = kernel.way.tile(size);
+        let (rows, cols) = kernel.method.tile(size);
         let groups = (op.m as u32).div_ceil(rows) * (op.n as u32).div_ceil(cols);
         let idle = if groups >= BUSY || capabilities.software { 0 } else { BUSY - groups };
-        (!matches!(kernel.way, Way::Matrix { .. }), idle)
+        (!matches!(kernel.method, Method::Matrix { .. }), idle)
     });
     able.into_iter().map(|kernel| kernel.name).collect()
 }
 
 pub fn dispatch(op: &Linear, kernel: &str, capabilities: Capabilities) -> Dispatch {
-    let way = KERNELS.iter().find(|known| known.name == kernel).map_or(Way::Scalar, |known| known.way);
-    let (rows, cols) = way.tile(capabilities.matrices.map_or(0, |matrices| matrices.size));
+    let method = KERNELS.iter().find(|known| known.name == kernel).map_or(Method::Scalar, |known| known.method);
+    let (rows, cols) = method.tile(capabilities.matrices.map_or(0, |matrices| matrices.size));
     let (down, across) = ((op.m as u32).div_ceil(rows), (op.n as u32).div_ceil(cols));
-    let (shader, groups) = match way {
-        Way::Scalar => ("linear_scalar", [across, down, 1]),
-        Way::Subgroup { .. } => ("linear_subgroup", [down, across, 1]),
-        Way::Tile { .. } => ("linear_tile", [across, down, 1]),
-        Way::Matrix { .. } => ("linear_matrix", [across, down, 1]),
+    let (shader, groups) = match method {
+        Method::Scalar => ("linear_scalar", [across, down, 1]),
+        Method::Subgroup { .. } => ("linear_subgroup", [down, across, 1]),
+        Method::Tile { .. } => ("linear_tile", [across, down, 1]),
+        Method::Matrix { .. } => ("linear_matrix", [across, down, 1]),
     };
     let [m, n, k, x_row, y_row, y_col, ld] =
         [op.m, op.n, op.k, op.x_row, op.y_row, op.y_col, op.ld].map(|value| value as u32);
     let mut dispatch = super::dispatch(shader, &LinearParams { m, n, k, x_row, y_row, y_col, ld }, groups);
-    dispatch.constants = way.constants(capabilities.matrices);
+    dispatch.constants = method.constants(capabilities.matrices);
     dispatch.overrides = vec![
         ("ACTIVATION", op.act as u32),
         ("HAS_BIAS", u32::from(op.bias)),
@@ -182,12 +182,14 @@ pub fn dispatch(op: &Linear, kernel: &str, capabilities: Capabilities) -> Dispat
 /// The sets of constants a shader runs with.
 pub fn variants(shader: &str) -> Vec<Constants> {
     let matrices = |size, lanes| Some(Matrices { size, lanes, fixed: true });
-    let of = |way: Way| match (way, shader) {
-        (Way::Tile { .. }, "linear_tile") | (Way::Subgroup { .. }, "linear_subgroup") => vec![way.constants(None)],
-        (Way::Matrix { .. }, "linear_matrix") => {
-            [matrices(8, 8), matrices(8, 32), matrices(16, 32), matrices(16, 64)].map(|m| way.constants(m)).to_vec()
+    let of = |method: Method| match (method, shader) {
+        (Method::Tile { .. }, "linear_tile") | (Method::Subgroup { .. }, "linear_subgroup") => {
+            vec![method.constants(None)]
+        }
+        (Method::Matrix { .. }, "linear_matrix") => {
+            [matrices(8, 8), matrices(8, 32), matrices(16, 32), matrices(16, 64)].map(|m| method.constants(m)).to_vec()
         }
         _ => Vec::new(),
     };
-    KERNELS.iter().flat_map(|kernel| of(kernel.way)).collect()
+    KERNELS.iter().flat_map(|kernel| of(kernel.method)).collect()
 }

@@ -6,6 +6,7 @@
 
 mod attention;
 mod linear;
+mod params;
 mod rows;
 mod shaders;
 
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Dtype, Precision};
 use crate::ops::Op;
 
-pub(super) use shaders::PeakParams;
+pub(super) use params::PeakParams;
 pub use shaders::{Needs, SHADERS, Shader};
 
 /// Cooperative matrices as kernels use them.
@@ -160,7 +161,7 @@ pub(super) fn transposed(op: &Op, operand: usize) -> bool {
 }
 
 /// The type in which the pixels of an operation are stored: they keep their own type, everything else has the session's precision.
-pub(super) fn stored(op: &Op, precision: Precision) -> Dtype {
+pub(super) fn element_type(op: &Op, precision: Precision) -> Dtype {
     match op {
         Op::Unfold(_) => Dtype::F32,
         _ => precision.into(),

@@ -1,6 +1,6 @@
 //! The operations that have only one kernel. Each invocation computes a value, or each workgroup a row.
 
-use super::shaders::{AddParams, GluParams, LayerNormParams, PoolParams, TokensParams, UnfoldParams};
+use super::params::{AddParams, GluParams, LayerNormParams, PoolParams, TokensParams, UnfoldParams};
 use super::{Capabilities, Dispatch, dispatch, spread};
 use crate::ops::{Add, Glu, LayerNorm, PixelSource, Pool, Tokens, Unfold};
 

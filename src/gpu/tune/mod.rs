@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use self::store::{Mark, Store};
 use self::trial::Trial;
-use super::adapter::{AdapterReport, Kernels};
-use super::device::Device;
+use super::device::OpenDevice;
 use super::kernels::{Capabilities, candidates};
+use crate::device::{Adapter, Kernels};
 use crate::error::{Error, Result};
 use crate::executor::Choice;
 use crate::ops::{Attention, Linear, Op};
@@ -27,7 +27,7 @@ pub struct Tuner {
 }
 
 impl Tuner {
-    pub fn new(report: &AdapterReport, capabilities: Capabilities, kernels: Kernels) -> Tuner {
+    pub fn new(report: &Adapter, capabilities: Capabilities, kernels: Kernels) -> Tuner {
         let wish = std::env::var("VIT_GPU_TUNE").unwrap_or_default();
         let on = match wish.as_str() {
             "off" => false,
@@ -46,7 +46,7 @@ impl Tuner {
     /// [`Error::Device`] if no candidate matches the reference; errors of the device.
     pub async fn kernel(
         &mut self,
-        device: &Device,
+        device: &OpenDevice,
         capabilities: Capabilities,
         op: &Op,
     ) -> Result<Option<&'static str>> {
@@ -76,7 +76,7 @@ impl Tuner {
     /// Runs every candidate, drops those that fail or don't match the reference, and takes the fastest.
     async fn measure(
         &mut self,
-        device: &Device,
+        device: &OpenDevice,
         capabilities: Capabilities,
         class: &str,
         op: &Op,
@@ -115,7 +115,7 @@ impl Tuner {
     /// A step of a kernel's trial, which the mark tells of; `None` if the kernel failed, which drops it.
     async fn attempt<T>(
         &mut self,
-        device: &Device,
+        device: &OpenDevice,
         mark: &mut Option<Mark>,
         kernel: &str,
         step: impl Future<Output = Result<T>>,

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::gpu::adapter::AdapterReport;
+use crate::device::Adapter;
 use crate::gpu::cache;
 use crate::gpu::kernels::Capabilities;
 
@@ -44,7 +44,7 @@ struct Known {
     crashes: BTreeMap<String, BTreeMap<String, u32>>,
 }
 
-/// The trial of a class under way. Dropping it ends the trial, unless the thread panics.
+/// The trial of a class under method. Dropping it ends the trial, unless the thread panics.
 pub struct Mark {
     class: String,
     path: PathBuf,
@@ -85,7 +85,7 @@ impl Drop for Mark {
 }
 
 impl Store {
-    pub fn open(report: &AdapterReport, capabilities: Capabilities) -> Store {
+    pub fn open(report: &Adapter, capabilities: Capabilities) -> Store {
         let Capabilities { precision, .. } = capabilities;
         Store::at(cache::file(report, &format!("kernels-{}.json", precision.name())))
     }

@@ -1,9 +1,9 @@
 //! Runs one operation on the device with made-up values, to see whether a kernel matches the reference and how fast it is.
 
 use crate::error::{Error, Result};
-use crate::gpu::device::Device;
+use crate::gpu::bound::UploadedOp;
+use crate::gpu::device::OpenDevice;
 use crate::gpu::kernels::Capabilities;
-use crate::gpu::single::Single;
 use crate::graph::Precision;
 use crate::model::random::HashedValues;
 use crate::ops::{Attention, Data, Linear, Op};
@@ -14,15 +14,15 @@ const SAMPLES: usize = 16;
 const MEASURED: f64 = 2e-3;
 
 pub struct Trial<'a> {
-    device: &'a Device,
-    single: Single<'a>,
+    device: &'a OpenDevice,
+    uploaded: UploadedOp<'a>,
     precision: Precision,
     /// Where each sampled row starts, and what the reference gives there.
     rows: Vec<(usize, Vec<f32>)>,
 }
 
 impl<'a> Trial<'a> {
-    pub async fn new(device: &'a Device, capabilities: Capabilities, op: &'a Op) -> Result<Trial<'a>> {
+    pub async fn new(device: &'a OpenDevice, capabilities: Capabilities, op: &'a Op) -> Result<Trial<'a>> {
         let precision = capabilities.precision;
         let operands: Vec<_> = op
             .operand_lens()
@@ -38,13 +38,13 @@ impl<'a> Trial<'a> {
         };
         // The output is filled with NaN first, so that values which a kernel does not write are noticed.
         let unwritten = vec![f32::NAN; op.output_len()];
-        let single = Single::new(device, capabilities, op, &operands, &unwritten).await?;
-        Ok(Trial { device, single, precision, rows })
+        let uploaded = UploadedOp::new(device, capabilities, op, &operands, &unwritten).await?;
+        Ok(Trial { device, uploaded, precision, rows })
     }
 
     /// An error if the sampled rows of a kernel's result don't match the reference.
     pub async fn check(&self, kernel: &'static str) -> Result<()> {
-        let output = self.single.run(Some(kernel)).await?;
+        let output = self.uploaded.run(Some(kernel)).await?;
         let allowed = match self.precision {
             Precision::F32 | Precision::I8 => 1e-4,
             Precision::F16 => 2e-2,
@@ -65,8 +65,8 @@ impl<'a> Trial<'a> {
 
     /// Seconds of one run of a kernel: the average over enough runs to take some milliseconds.
     pub async fn seconds(&self, kernel: &'static str) -> Result<f64> {
-        let ready = self.single.ready(Some(kernel)).await?;
-        self.device.seconds(|count| ready.commands(self.device, count), MEASURED).await
+        let bound = self.uploaded.bind(Some(kernel)).await?;
+        self.device.seconds(|count| bound.commands(self.device, count), MEASURED).await
     }
 }
 

@@ -2,17 +2,16 @@
 
 use std::time::Instant;
 
-use super::device::Device;
-use super::executor::GpuExecutor;
-use super::kernels::{Capabilities, Dispatch, candidates, select, stored, transposed};
-use super::weights::{stored as to_stored, transpose_rows};
+use super::device::OpenDevice;
+use super::kernels::{Capabilities, Dispatch, candidates, element_type, select, transposed};
+use super::weights::{encode, transpose_rows};
 use crate::error::{Error, Result};
 use crate::graph::Precision;
 use crate::ops::{Data, Op};
 
 /// An operation's operands and output on a device, ready to be run by any of its kernels.
-pub struct Single<'a> {
-    device: &'a Device,
+pub struct UploadedOp<'a> {
+    device: &'a OpenDevice,
     capabilities: Capabilities,
     op: &'a Op,
     operands: Vec<wgpu::Buffer>,
@@ -20,10 +19,10 @@ pub struct Single<'a> {
     len: usize,
 }
 
-impl<'a> Single<'a> {
+impl<'a> UploadedOp<'a> {
     /// Uploads operands, rounded to the precision, and what the output holds before.
     pub async fn new(
-        device: &'a Device,
+        device: &'a OpenDevice,
         capabilities: Capabilities,
         op: &'a Op,
         operands: &[Option<Data<'_>>],
@@ -47,33 +46,33 @@ impl<'a> Single<'a> {
                         Some(Data::F32(values)) if transposed(op, i) => {
                             let Op::Linear(linear) = op else { return Err(Error::shape(op.name(), "transposed")) };
                             let columns = transpose_rows(values, linear.k, linear.n, 0, linear.k);
-                            buffer(&to_stored(&columns, stored(op, precision)))
+                            buffer(&encode(&columns, element_type(op, precision)))
                         }
-                        Some(Data::F32(values)) => buffer(&to_stored(values, stored(op, precision))),
+                        Some(Data::F32(values)) => buffer(&encode(values, element_type(op, precision))),
                         Some(Data::U8(values)) => buffer(values),
                         None => buffer(&[0; 16]),
                     });
                 }
-                Ok((buffers, buffer(&to_stored(output, precision.into()))))
+                Ok((buffers, buffer(&encode(output, precision.into()))))
             })
             .await??;
-        Ok(Single { device, capabilities, op, operands, output: output_buffer, len: output.len() })
+        Ok(UploadedOp { device, capabilities, op, operands, output: output_buffer, len: output.len() })
     }
 
     /// A kernel bound to the operands; one of [`candidates`], or the first of them.
-    pub async fn ready(&self, kernel: Option<&'static str>) -> Result<Ready> {
+    pub async fn bind(&self, kernel: Option<&'static str>) -> Result<BoundDispatch> {
         if let Some(other) = kernel.filter(|kernel| !candidates(self.op, self.capabilities).contains(kernel)) {
             return Err(Error::shape(self.op.name(), format!("kernel `{other}` can't run it here")));
         }
         let dispatch = select(self.op, kernel, self.capabilities);
         let buffers: Vec<_> = self.operands.iter().chain([&self.output]).collect();
-        Ready::new(self.device, &dispatch, &buffers).await
+        BoundDispatch::new(self.device, &dispatch, &buffers).await
     }
 
     /// Runs it once by a kernel; the whole output.
     pub async fn run(&self, kernel: Option<&'static str>) -> Result<Vec<f32>> {
         let precision: Precision = self.capabilities.precision;
-        let mut encoder = self.ready(kernel).await?.commands(self.device, 1);
+        let mut encoder = self.bind(kernel).await?.commands(self.device, 1);
         let bytes = (self.len as u64 * precision.bytes()).next_multiple_of(4);
         let readback = self.device.scoped(self.op.name(), || self.device.readback(bytes)).await?;
         encoder.copy_buffer_to_buffer(&self.output, 0, &readback, 0, bytes);
@@ -85,14 +84,14 @@ impl<'a> Single<'a> {
 }
 
 /// A compiled dispatch with its buffers bound.
-pub struct Ready {
+pub struct BoundDispatch {
     pipeline: wgpu::ComputePipeline,
     bindings: wgpu::BindGroup,
     groups: [u32; 3],
 }
 
-impl Ready {
-    pub async fn new(device: &Device, dispatch: &Dispatch, buffers: &[&wgpu::Buffer]) -> Result<Ready> {
+impl BoundDispatch {
+    pub async fn new(device: &OpenDevice, dispatch: &Dispatch, buffers: &[&wgpu::Buffer]) -> Result<BoundDispatch> {
         let pipeline = device.pipeline(dispatch).await?;
         let bind = || {
             let params = device.uniform(&dispatch.params);
@@ -101,18 +100,18 @@ impl Ready {
             device.bind(dispatch, entries)
         };
         let bindings = device.scoped(dispatch.kernel, bind).await?;
-        Ok(Ready { pipeline, bindings, groups: dispatch.groups })
+        Ok(BoundDispatch { pipeline, bindings, groups: dispatch.groups })
     }
 
     /// A compiled dispatch with new buffers of the given sizes in bytes.
-    pub async fn with_buffers(device: &Device, dispatch: &Dispatch, bytes: &[u64]) -> Result<Ready> {
+    pub async fn with_buffers(device: &OpenDevice, dispatch: &Dispatch, bytes: &[u64]) -> Result<BoundDispatch> {
         let make = || bytes.iter().map(|bytes| device.buffer(dispatch.kernel, *bytes)).collect::<Vec<_>>();
         let buffers = device.scoped(dispatch.kernel, make).await?;
-        Ready::new(device, dispatch, &buffers.iter().collect::<Vec<_>>()).await
+        BoundDispatch::new(device, dispatch, &buffers.iter().collect::<Vec<_>>()).await
     }
 
     /// Commands that run it `count` times.
-    pub fn commands(&self, device: &Device, count: usize) -> wgpu::CommandEncoder {
+    pub fn commands(&self, device: &OpenDevice, count: usize) -> wgpu::CommandEncoder {
         let mut encoder = device.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -125,7 +124,7 @@ impl Ready {
     }
 }
 
-impl Device {
+impl OpenDevice {
     /// Seconds of one run: the average over enough runs to take at least `least` seconds together.
     pub async fn seconds(&self, commands: impl Fn(usize) -> wgpu::CommandEncoder, least: f64) -> Result<f64> {
         let mut count = 1;
@@ -141,33 +140,5 @@ impl Device {
             }
             count *= 4;
         }
-    }
-}
-
-impl GpuExecutor {
-    /// Runs one operation by itself, by a kernel of [`GpuExecutor::candidates`]: `output` is what the buffer holds before.
-    /// Values are rounded to the session's precision on the way in.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] for operands that do not fit or another kernel; errors of the device.
-    pub async fn run_op(
-        &self,
-        op: &Op,
-        kernel: Option<&'static str>,
-        operands: &[Option<Data<'_>>],
-        output: &[f32],
-    ) -> Result<Vec<f32>> {
-        Single::new(&self.device, self.capabilities, op, operands, output).await?.run(kernel).await
-    }
-
-    /// The kernels that can run an operation here, the best guess for it first.
-    #[must_use]
-    pub fn candidates(&self, op: &Op) -> Vec<&'static str> {
-        candidates(op, self.capabilities)
-    }
-
-    /// Destroys the device, as a driver reset would. Later runs fail with [`Error::DeviceLost`]. For tests.
-    pub fn lose_device(&self) {
-        self.device.device.destroy();
     }
 }

@@ -3,19 +3,19 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::adapter::AdapterReport;
 use super::cache;
+use crate::device::Adapter;
 
 /// A driver's pipeline cache and the file it is kept in.
-pub struct CompiledFile {
+pub struct PipelineCacheFile {
     cache: Option<wgpu::PipelineCache>,
     file: Option<PathBuf>,
     origin: u128,
     new: AtomicBool,
 }
 
-impl CompiledFile {
-    pub fn open(device: &wgpu::Device, report: &AdapterReport) -> CompiledFile {
+impl PipelineCacheFile {
+    pub fn open(device: &wgpu::Device, report: &Adapter) -> PipelineCacheFile {
         let file = cache::file(report, "pipelines.bin");
         let origin = origin(report);
         let able = device.features().contains(wgpu::Features::PIPELINE_CACHE) && file.is_some();
@@ -30,7 +30,7 @@ impl CompiledFile {
         // code as this user already.
         #[expect(unsafe_code, reason = "a driver's compiled code is taken from a file")]
         let cache = able.then(|| unsafe { device.create_pipeline_cache(&descriptor) });
-        CompiledFile { cache, file, origin, new: AtomicBool::new(false) }
+        PipelineCacheFile { cache, file, origin, new: AtomicBool::new(false) }
     }
 
     pub fn cache(&self) -> Option<&wgpu::PipelineCache> {
@@ -61,7 +61,7 @@ const MAGIC: &[u8; 16] = b"vit-gpu compiled";
 const HEADER: usize = 16 + 16 + 8 + 16;
 
 /// What the data depends on: the adapter with its driver, wgpu, and this crate, whose shaders they are.
-fn origin(report: &AdapterReport) -> u128 {
+fn origin(report: &Adapter) -> u128 {
     cache::fnv1a(format!("{:032x} wgpu {WGPU} vit-gpu {}", cache::key(report), env!("CARGO_PKG_VERSION")).as_bytes())
 }
 
@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn a_file_from_another_adapter_driver_or_wgpu_is_refused() {
-        let report = AdapterReport::named("RTX");
-        let newer = AdapterReport { driver: "570.1".into(), ..report.clone() };
+        let report = Adapter::named("RTX");
+        let newer = Adapter { driver: "570.1".into(), ..report.clone() };
         assert_ne!(origin(&report), origin(&newer));
         assert_eq!(unpack(&pack(DATA, origin(&report)), origin(&newer)), None);
         let manifest = include_str!("../../Cargo.toml");

@@ -12,7 +12,7 @@ use crate::model::{VitConfig, weight_specs};
 pub type Recipes = HashMap<String, (Vec<usize>, Recipe)>;
 
 /// Finds the tensors of every canonical weight. A missing tensor, a wrong shape and a tensor that is not used are errors.
-pub fn fit(family: &Family, cfg: &VitConfig, names: &Names) -> Result<(Recipes, Vec<String>)> {
+pub fn match_tensors(family: &Family, cfg: &VitConfig, names: &Names) -> Result<(Recipes, Vec<String>)> {
     let mut used = BTreeSet::new();
     let mut recipes = HashMap::new();
     // Sizes are read from tensors, so one wrong tensor can make others look wrong. The error names the most likely cause: a tensor with
