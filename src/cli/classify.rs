@@ -8,6 +8,7 @@ use vit_gpu::{Prediction, Session};
 
 use super::inputs::{Input, expand, run_batches};
 use super::options::{BatchSize, ImageOptions, RunOptions};
+use super::outputs::record;
 use super::{Ended, Failure};
 
 #[derive(clap::Args)]
@@ -54,8 +55,10 @@ pub fn run(args: &Args) -> Ended {
         how,
         |pixels| session.classify_pixels(pixels, args.top_k),
         |input, result| printer.print(input, result),
-    )?;
+    );
+    // What was printed is whole, whatever ended the run.
     printer.end()?;
+    let outcome = outcome?;
     args.run.verbosity.tuning(&session);
     Ok(outcome)
 }
@@ -90,16 +93,7 @@ impl Printer<'_> {
             Format::Text => self.text(&image, result)?,
             Format::Csv => self.csv(&image, result)?,
             Format::Json | Format::Jsonl => {
-                let object = match result {
-                    Ok(predictions) => json!({
-                        "image": image,
-                        "predictions": predictions,
-                        "model": self.session.checkpoint().name,
-                        "device": self.session.device(),
-                        "precision": self.session.precision(),
-                    }),
-                    Err(error) => json!({"image": image, "error": error.to_string()}),
-                };
+                let object = record(self.session, input, "predictions", result.map(|predictions| json!(predictions)));
                 match (self.format, self.printed) {
                     (Format::Jsonl, _) => writeln!(self.out, "{object}")?,
                     (_, 0) => write!(self.out, "\n{object}")?,

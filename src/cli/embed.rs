@@ -1,20 +1,17 @@
 //! `vit-gpu embed`: one pooled vector an image, or its tokens or patches, as .npy, .npz, .safetensors or JSON lines.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 
-use npyz::WriterBuilder;
 use serde_json::json;
+use vit_gpu::Session;
 use vit_gpu::internals::model::VitConfig;
 use vit_gpu::internals::normalize;
 use vit_gpu::internals::preprocess::Pixels;
-use vit_gpu::{Error, Session};
 
-use super::forward::write_tensors;
 use super::inputs::{expand, run_batches};
 use super::options::{BatchSize, ImageOptions, RunOptions};
+use super::outputs::{Format, Row, create, format_of, record, write_rows};
 use super::{Ended, Failure};
 
 #[derive(clap::Args)]
@@ -77,17 +74,6 @@ impl Args {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Npy,
-    Npz,
-    Safetensors,
-    Jsonl,
-}
-
-/// The name of an image, with its vector or its error.
-type Row = (String, Result<Vec<f32>, String>);
-
 pub fn run(args: &Args) -> Ended {
     let format = match &args.output {
         None => Format::Jsonl,
@@ -109,19 +95,11 @@ pub fn run(args: &Args) -> Ended {
             Some(path) => Box::new(BufWriter::new(create(path)?)),
         };
         let outcome = run_batches(&session, &inputs, how, compute, |input, result| {
-            let object = match result {
-                Ok(embedding) => json!({
-                    "image": input.name(),
-                    "embedding": nested(&embedding, &shape),
-                    "model": session.checkpoint().name,
-                    "device": session.device(),
-                    "precision": session.precision(),
-                }),
-                Err(error) => json!({"image": input.name(), "error": error.to_string()}),
-            };
-            Ok(writeln!(out, "{object}")?)
-        })?;
+            let result = result.map(|embedding| nested(&embedding, &shape));
+            Ok(writeln!(out, "{}", record(&session, input, "embedding", result))?)
+        });
         out.flush()?;
+        let outcome = outcome?;
         args.run.verbosity.tuning(&session);
         return Ok(outcome);
     }
@@ -132,7 +110,7 @@ pub fn run(args: &Args) -> Ended {
         Ok(())
     })?;
     if let Some(path) = &args.output {
-        write(path, format, &rows, &shape)?;
+        write_rows(path, format, &rows, &shape)?;
         args.run.verbosity.say(&format!("{}: {} rows of {shape:?}", path.display(), rows.len()));
     }
     args.run.verbosity.tuning(&session);
@@ -147,78 +125,4 @@ fn nested(values: &[f32], shape: &[usize]) -> serde_json::Value {
             values.chunks_exact(inner.iter().product::<usize>().max(1)).map(|values| nested(values, inner)).collect()
         }
     }
-}
-
-fn format_of(path: &Path) -> Result<Format, Failure> {
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    match ending.as_deref() {
-        Some("npy") => Ok(Format::Npy),
-        Some("npz") => Ok(Format::Npz),
-        Some("safetensors") => Ok(Format::Safetensors),
-        Some("jsonl") => Ok(Format::Jsonl),
-        _ => {
-            Err(Failure::Usage(format!("{}: --output must end in .npy, .npz, .safetensors or .jsonl", path.display())))
-        }
-    }
-}
-
-fn create(path: &Path) -> Result<File, Error> {
-    File::create(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })
-}
-
-/// Rows of images that failed are NaN, so that row i is always image i.
-fn write(path: &Path, format: Format, rows: &[Row], shape: &[usize]) -> Result<(), Failure> {
-    let nan = vec![f32::NAN; shape.iter().product()];
-    let shape: Vec<usize> = std::iter::once(rows.len()).chain(shape.iter().copied()).collect();
-    let values: Vec<f32> = rows.iter().flat_map(|(_, row)| row.as_ref().unwrap_or(&nan).iter().copied()).collect();
-    let names: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
-    match format {
-        Format::Npy => npy(BufWriter::new(create(path)?), &shape, &values)?,
-        Format::Npz => {
-            let mut zip = zip::ZipWriter::new(BufWriter::new(create(path)?));
-            let stored = zip::write::SimpleFileOptions::default()
-                .compression_method(zip::CompressionMethod::Stored)
-                .large_file(true);
-            let mut member = |name: &str, bytes: Vec<u8>| -> io::Result<()> {
-                zip.start_file(name, stored)?;
-                zip.write_all(&bytes)
-            };
-            let mut bytes = io::Cursor::new(Vec::new());
-            npy(&mut bytes, &shape, &values)?;
-            member("embeddings.npy", bytes.into_inner())?;
-            member("images.npy", names_npy(&names)?)?;
-            zip.finish().map_err(io::Error::from)?.flush()?;
-        }
-        Format::Safetensors => {
-            let metadata = HashMap::from([("images".to_owned(), json!(names).to_string())]);
-            write_tensors(path, &[("embeddings", shape, &values)], Some(metadata))?;
-        }
-        Format::Jsonl => {}
-    }
-    Ok(())
-}
-
-fn npy(mut out: impl Write + Seek, shape: &[usize], values: &[f32]) -> io::Result<()> {
-    let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
-    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut out).begin_nd()?;
-    writer.extend(values)?;
-    writer.finish()?;
-    out.flush()
-}
-
-/// Names as a NumPy array of UTF-8 bytes (`S`).
-fn names_npy(names: &[&str]) -> io::Result<Vec<u8>> {
-    let longest = names.iter().map(|name| name.len()).max().unwrap_or(0).max(1);
-    let kind: npyz::TypeStr = format!("|S{longest}").parse().map_err(|_| io::Error::other("a name is too long"))?;
-    let mut bytes = io::Cursor::new(Vec::new());
-    let mut writer = npyz::WriteOptions::new()
-        .dtype(npyz::DType::Plain(kind))
-        .shape(&[names.len() as u64])
-        .writer(&mut bytes)
-        .begin_nd()?;
-    for name in names {
-        writer.push(name.as_bytes())?;
-    }
-    writer.finish()?;
-    Ok(bytes.into_inner())
 }

@@ -1,13 +1,12 @@
 //! `vit-gpu forward`: runs tensors from a file through the model and writes tensors. Useful for comparing with another framework.
 
-use std::collections::HashMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use vit_gpu::Outputs;
 use vit_gpu::internals::checkpoint::Tensors;
-use vit_gpu::{Error, Outputs};
 
 use super::options::RunOptions;
+use super::outputs::write_tensors;
 use super::{Ended, Failure, Outcome};
 
 #[derive(clap::Args)]
@@ -80,26 +79,4 @@ fn loss(outputs: &Outputs, labels: &[f32]) -> Result<f32, String> {
     }
     let loss = (sum / batch as f64) as f32;
     if loss.is_finite() { Ok(loss) } else { Err(format!("the loss is {loss}")) }
-}
-
-/// Writes f32 tensors to a .safetensors file, with `metadata` in its header.
-pub fn write_tensors(
-    path: &Path,
-    tensors: &[(&str, Vec<usize>, &[f32])],
-    metadata: Option<HashMap<String, String>>,
-) -> Result<(), Failure> {
-    let bytes: Vec<Vec<u8>> =
-        tensors.iter().map(|(.., values)| values.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
-    let views: Result<Vec<_>, _> = tensors
-        .iter()
-        .zip(&bytes)
-        .map(|((name, shape, _), bytes)| {
-            let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes);
-            view.map(|view| (*name, view))
-        })
-        .collect();
-    // The safetensors crate's own function makes files that only their owner can read, so it is not used.
-    let whole = views.and_then(|views| safetensors::serialize(views, metadata)).map_err(io::Error::other);
-    let written = whole.and_then(|bytes| std::fs::write(path, bytes));
-    written.map_err(|source| Failure::Engine(Error::Io { path: path.to_path_buf(), source }))
 }

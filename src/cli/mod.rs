@@ -12,6 +12,7 @@ mod hints;
 mod info;
 mod inputs;
 mod options;
+mod outputs;
 mod preprocess;
 mod progress;
 mod verify;

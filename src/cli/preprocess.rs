@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use vit_gpu::internals::checkpoint::Checkpoint;
 
-use super::forward::write_tensors;
 use super::inputs::{Input, named};
 use super::options::{ImageOptions, ModelOptions, Verbosity};
+use super::outputs::write_tensors;
 use super::{Ended, Outcome};
 
 #[derive(clap::Args)]
