@@ -29,7 +29,7 @@ BLOCKS = {"Block", "ResPostBlock", "ParallelScalingBlock", "ParallelThingsBlock"
 COLUMNS = (
     "img_size patch_size embed_dim depth num_heads mlp_ratio mlp_layer act_layer norm_layer norm_eps embed_norm_layer block_fn class_token"
     " reg_tokens no_embed_class pre_norm qkv_bias qk_norm proj_bias scale_attn_norm scale_mlp_norm init_values global_pool"
-    " pool_include_prefix final_norm fc_norm dynamic_img_size"
+    " pool_include_prefix final_norm fc_norm dynamic_img_size own_img_size"
 ).split()
 NO_MATTER = {"in_chans", "num_classes", "weight_init", "fix_init", "drop_rate", "drop_path_rate", "pos_drop_rate", "patch_drop_rate", "proj_drop_rate", "attn_drop_rate", "dynamic_img_pad", "device", "dtype"}
 
@@ -114,6 +114,12 @@ def main() -> None:
             size, patch = model.patch_embed.img_size, model.patch_embed.patch_size
             assert size[0] == size[1] and patch[0] == patch[1]
             row.update(img_size=size[0], patch_size=patch[0])
+            # A size that the architecture itself passes holds against that of the pretrained weights.
+            trained = (3, 4 * patch[0], 4 * patch[0])
+            with torch.device("meta"):
+                timm.create_model(name, pretrained_cfg_overlay={"input_size": trained, "fixed_input_size": True})
+            if passed.get("img_size") is not None and tuple(passed["img_size"] if isinstance(passed["img_size"], (tuple, list)) else [passed["img_size"]] * 2) != trained[1:]:
+                row.update(own_img_size=1)
             params = sum(p.numel() for p in model.parameters())
             distilled = int(isinstance(model, VisionTransformerDistilled))
             rows.append(",".join(map(str, [name, *(row.get(column, "") for column in COLUMNS), distilled, model.num_classes, params])))

@@ -19,8 +19,26 @@ pub fn zeros(what: &str, len: usize) -> Result<Vec<f32>> {
 /// Makes room for so many values.
 pub fn grow(what: &str, values: &mut Vec<f32>, len: usize) -> Result<()> {
     let more = len.saturating_sub(values.len());
-    let full = |_| Error::OutOfMemory { adapter: "cpu".to_owned(), what: format!("{what}, {} bytes", 4 * len as u64) };
+    let full = |_| Error::OutOfMemory {
+        adapter: "cpu".to_owned(),
+        what: format!("{what}, {} bytes", 4u64.saturating_mul(len as u64)),
+    };
     values.try_reserve_exact(more).map_err(full)?;
     values.resize(len.max(values.len()), 0.0);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_not_there_is_an_error() {
+        for len in [usize::MAX, usize::MAX / 8, 1 << 55] {
+            let error = zeros("slot 3", len).unwrap_err();
+            assert!(matches!(&error, Error::OutOfMemory { adapter, .. } if adapter == "cpu"), "{error}");
+            assert!(error.to_string().contains("slot 3"), "{error}");
+        }
+        assert_eq!(zeros("x", 3).unwrap(), [0.0; 3]);
+    }
 }

@@ -65,6 +65,7 @@ fn row(text: &str) -> Option<Arguments> {
         let square = || number().map(|side| (side, side));
         match column {
             "img_size" => made.img_size = square()?,
+            "own_img_size" => made.own_img_size = flag()?,
             "patch_size" => made.patch_size = square()?,
             "embed_dim" => made.embed_dim = number()?,
             "depth" => made.depth = number()?,

@@ -52,6 +52,8 @@ impl Default for NormLayer {
 #[expect(missing_docs, reason = "timm documents them")]
 pub struct Arguments {
     pub img_size: (usize, usize),
+    /// Whether the architecture passes `img_size` itself, so that it holds against the size that pretrained weights state.
+    pub own_img_size: bool,
     pub patch_size: (usize, usize),
     pub in_chans: usize,
     pub num_classes: usize,
@@ -89,6 +91,7 @@ impl Default for Arguments {
     fn default() -> Self {
         Arguments {
             img_size: (224, 224),
+            own_img_size: false,
             patch_size: (16, 16),
             in_chans: 3,
             num_classes: 1000,

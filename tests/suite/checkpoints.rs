@@ -296,3 +296,10 @@ fn what_all_names_begin_with_is_left_off() {
         }
     }
 }
+
+/// Without a position table nothing in the file shows the size: timm takes the architecture's, not what it was trained at.
+#[test]
+fn a_size_that_no_tensor_shows_is_the_architectures() {
+    let folder = goldens().join("radio_without_positions");
+    assert_eq!(Checkpoint::open(folder.to_str().unwrap()).unwrap().config.img_size, (512, 512));
+}

@@ -11,6 +11,7 @@ use crate::models::{golden, largest_difference, models, open};
 /// What a golden was made by.
 fn reference(golden: &str) -> &'static str {
     let sources = [
+        ("hf5_clip_no_labels", "transformers 5.24.0"),
         ("hf5_dinov2_no_labels", "transformers 5.24.0"),
         ("hf5_", "transformers 5.23.0"),
         ("hf_", "transformers 4.57.6"),

@@ -1,5 +1,6 @@
 //! Who may name whom, as ARCHITECTURE.md draws it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -83,4 +84,103 @@ fn wgpu_printing_and_families_stay_where_they_belong() {
         }
         assert!(text.lines().count() <= 400, "{file} has over 400 lines");
     }
+}
+
+/// Code with `a::{b, c::{d, e}}` written out as `a::b a::c::d a::c::e`.
+fn spread_out(code: &str) -> String {
+    let (mut out, mut prefixes, mut word) = (String::new(), vec![String::new()], String::new());
+    for c in code.chars() {
+        match c {
+            _ if c.is_alphanumeric() || c == '_' || c == ':' => word.push(c),
+            '{' if word.ends_with("::") => {
+                let whole = format!("{}{word}", prefixes.last().unwrap());
+                prefixes.push(whole);
+                word.clear();
+            }
+            _ => {
+                if !word.is_empty() {
+                    out.extend([prefixes.last().unwrap(), word.as_str(), " "]);
+                    word.clear();
+                }
+                match c {
+                    '{' => prefixes.push(String::new()),
+                    '}' if prefixes.len() > 1 => drop(prefixes.pop()),
+                    _ => {}
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Files that a file's `use` lines and paths name, as module paths such as `gpu::tune::store`. A folder's `mod.rs`, which declares
+/// the files beside it, is left out where they name it.
+fn named_by(module: &str, code: &str, all: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut named = BTreeSet::new();
+    let whole = spread_out(code);
+    let paths =
+        whole.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).filter(|word| word.contains("::"));
+    for path in paths {
+        let mut at: Vec<&str> = module.split("::").collect();
+        let mut parts = path.split("::").peekable();
+        match parts.peek() {
+            Some(&"crate") => at.clear(),
+            Some(&"super") => {}
+            _ => continue,
+        }
+        while let Some(&part) = parts.peek() {
+            match part {
+                "crate" => {}
+                "super" => drop(at.pop()),
+                _ => break,
+            }
+            parts.next();
+        }
+        // The longest module that the path begins with.
+        let mut found = None;
+        for part in parts {
+            at.push(part);
+            found = all.contains(&at.join("::")).then(|| at.join("::")).or(found);
+        }
+        named.extend(found.filter(|found| found != module && !module.starts_with(&format!("{found}::"))));
+    }
+    named
+}
+
+/// Whether `from` is reached again by following what files name.
+fn circle(from: &str, graph: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+    let mut before: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut open = vec![from];
+    while let Some(at) = open.pop() {
+        for next in graph.get(at).into_iter().flatten() {
+            if next == from {
+                let mut way = vec![from.to_owned(), at.to_owned()];
+                while let Some(previous) = before.get(way.last().unwrap().as_str()).filter(|name| **name != from) {
+                    way.push((*previous).to_owned());
+                }
+                return Some(way);
+            }
+            if !before.contains_key(next.as_str()) {
+                before.insert(next, at);
+                open.push(next);
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn no_two_files_use_each_other() {
+    let module = |file: &str| file.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+    let sources = sources();
+    let all: BTreeSet<String> = sources.iter().map(|(_, file, _)| module(file)).collect();
+    let graph: BTreeMap<String, BTreeSet<String>> =
+        sources.iter().map(|(_, file, text)| (module(file), named_by(&module(file), product(text), &all))).collect();
+    assert!(graph.values().map(BTreeSet::len).sum::<usize>() > 300, "the paths are not read");
+    for file in graph.keys() {
+        assert_eq!(circle(file, &graph), None, "{file} uses what uses it");
+    }
+    assert_eq!(spread_out("use a::{b, c::{d, e}}; f(g::h)").trim(), "use a::b a::c::d a::c::e f g::h");
+    let ring = |a: &str, b: &str| (a.to_owned(), BTreeSet::from([b.to_owned()]));
+    assert!(circle("a", &BTreeMap::from([ring("a", "b"), ring("b", "c"), ring("c", "a")])).is_some());
 }

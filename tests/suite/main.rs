@@ -8,6 +8,7 @@ mod device;
 mod docs;
 mod doctor;
 mod drawn;
+mod face;
 mod families;
 mod files;
 mod finite;

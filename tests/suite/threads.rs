@@ -1,5 +1,9 @@
 //! Sessions called from many threads, of other pools too.
 
+use std::future::Future;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
 use rayon::prelude::*;
 use vit_gpu::{Classifier, Device, Image, Session};
 
@@ -24,11 +28,41 @@ fn a_classifier_is_called_from_a_thread_pool() {
             let all: Vec<_> = pool.install(|| images.par_iter().map(|i| classifier.classify(i).unwrap()).collect());
             done.send(all).unwrap();
         });
-        let all = waited.recv_timeout(std::time::Duration::from_secs(60)).expect("no thread waits for itself");
+        let all = waited.recv_timeout(Duration::from_secs(60)).expect("no thread waits for itself");
         worker.join().unwrap();
         for (got, want) in all.iter().flatten().zip(alone.iter().flatten()) {
             assert_eq!(got.index, want.index);
             assert!((got.score - want.score).abs() < 1e-6);
         }
+    }
+}
+
+/// Whoever awaits gets the thread back at once, and the same result as whoever blocks.
+#[test]
+fn asynchronous_calls_do_not_block() {
+    let model = goldens().join("models/timm_plain");
+    let images: Vec<Image> = (0..400).map(|i| Image::from_rgb(640, 480, vec![i as u8; 921_600]).unwrap()).collect();
+    for device in [Device::Cpu, Device::Named(crate::device::name())] {
+        let session = Session::builder().device(device).build(vit_gpu::Model::open(&model).unwrap()).unwrap();
+        let clock = Instant::now();
+        let want = session.classify_each(&images, 3).unwrap();
+        let blocking = clock.elapsed();
+        let clock = Instant::now();
+        let mut run = Box::pin(session.classify_async(&images, 3));
+        let mut polls = 0;
+        let got = loop {
+            let polled = Instant::now();
+            let result = run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polls == 0 || polled.elapsed() < blocking / 4, "poll {polls} took {:?}", polled.elapsed());
+            polls += 1;
+            match result {
+                Poll::Ready(result) => break result.unwrap(),
+                Poll::Pending => std::thread::sleep(Duration::from_millis(1)),
+            }
+            assert!(clock.elapsed() < Duration::from_secs(60));
+        };
+        assert!(polls > 1, "the first poll did all of it");
+        let all = |results: Vec<vit_gpu::Result<_>>| results.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+        assert_eq!(all(got), all(want));
     }
 }

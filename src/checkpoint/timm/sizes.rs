@@ -5,13 +5,15 @@ use crate::checkpoint::names::{Names, grid, input_size, pair};
 use crate::error::Result;
 use crate::model::VitConfig;
 
-/// The image size that the configuration names.
+/// The image size that the configuration names: by the arguments, or this crate's own key; for a model without a position table by
+/// the architecture's own arguments, which come before the size that its weights were trained at; else by that.
 pub fn configured_size(names: &Names) -> Option<(usize, usize)> {
     let from_args = names.field("model_args").and_then(|args| args.get("img_size")).and_then(pair);
-    let pretrained = names.field("pretrained_cfg").or(names.config.as_ref());
-    let known = || Given::new(names).ok().filter(Given::is_known).map(|given| given.arguments.img_size);
     let from_root = names.field("img_size").and_then(pair);
-    from_args.or(from_root).or_else(|| pretrained.and_then(input_size)).or_else(known)
+    let known = || Given::new(names).ok().filter(Given::is_known).map(|given| given.arguments);
+    let own = || known().filter(|known| known.own_img_size && !names.has("pos_embed")).map(|known| known.img_size);
+    let pretrained = || names.field("pretrained_cfg").or(names.config.as_ref()).and_then(input_size);
+    from_args.or(from_root).or_else(own).or_else(pretrained).or_else(|| known().map(|known| known.img_size))
 }
 
 /// The grid of the position table, and how many prefix tokens it covers.
