@@ -118,7 +118,8 @@ def main() -> None:
             trained = (3, 4 * patch[0], 4 * patch[0])
             with torch.device("meta"):
                 timm.create_model(name, pretrained_cfg_overlay={"input_size": trained, "fixed_input_size": True})
-            if passed.get("img_size") is not None and tuple(passed["img_size"] if isinstance(passed["img_size"], (tuple, list)) else [passed["img_size"]] * 2) != trained[1:]:
+            own = passed.get("img_size", trained[1:])
+            if (own if isinstance(own, (tuple, list)) else (own, own)) not in (trained[1:], list(trained[1:])):
                 row.update(own_img_size=1)
             params = sum(p.numel() for p in model.parameters())
             distilled = int(isinstance(model, VisionTransformerDistilled))

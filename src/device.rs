@@ -2,7 +2,10 @@
 
 use crate::error::{Error, Result};
 
-/// What a session is to run on. Text such as `auto`, `gpu`, `cpu`, `0` or `radeon` parses as one.
+/// What a session is to run on.
+///
+/// Text parses as one: `auto`, `gpu` and `cpu` in any case, a whole number as an index, any other text as a part of a name, which
+/// is looked up when the session is built.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Device {
@@ -13,18 +16,21 @@ pub enum Device {
     Gpu,
     /// The processor.
     Cpu,
-    /// An adapter by index in [`crate::adapters`] or by a case-insensitive part of its name, software adapters included.
+    /// The adapter at this position, from 0, in the list that `vit_gpu::adapters` gives; software adapters included.
+    Index(usize),
+    /// The only adapter whose name contains this text, in upper or lower case; software adapters included.
     Named(String),
 }
 
 impl std::fmt::Display for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Device::Auto => "auto",
-            Device::Gpu => "gpu",
-            Device::Cpu => "cpu",
-            Device::Named(name) => name,
-        })
+        match self {
+            Device::Auto => f.write_str("auto"),
+            Device::Gpu => f.write_str("gpu"),
+            Device::Cpu => f.write_str("cpu"),
+            Device::Index(index) => write!(f, "{index}"),
+            Device::Named(name) => f.write_str(name),
+        }
     }
 }
 
@@ -36,7 +42,7 @@ impl std::str::FromStr for Device {
             "auto" => Device::Auto,
             "gpu" => Device::Gpu,
             "cpu" => Device::Cpu,
-            _ => Device::Named(text.to_owned()),
+            other => other.parse().map_or_else(|_| Device::Named(text.to_owned()), Device::Index),
         })
     }
 }
@@ -86,6 +92,7 @@ impl std::str::FromStr for Kernels {
 
 /// A size and type of cooperative matrices that an adapter supports: factors of m×k and k×n, sums of m×n.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MatrixShape {
     /// Rows.
     pub m: u32,

@@ -26,7 +26,7 @@ pub enum Error {
     /// An image could not be decoded, or is refused (too large, truncated).
     #[error("{image}: {reason}")]
     Image {
-        /// The image's path, or what the caller named it.
+        /// The image's path, or what the caller named it; `image N`, from 0, for an image of a call.
         image: String,
         /// Why it was refused.
         reason: String,
@@ -147,7 +147,8 @@ pub enum Error {
         /// What it can compute in.
         available: &'static [&'static str],
     },
-    /// The adapter, or the precision, does not have what the kernels that were asked for need.
+    /// The adapter, or the precision, does not have what the kernels that were asked for need. Only the program `vit-gpu` asks for
+    /// kernels.
     #[error("{adapter}: {reason}")]
     Kernels {
         /// The adapter's name.
@@ -198,7 +199,7 @@ pub enum Error {
     NotFinite {
         /// The output.
         output: String,
-        /// The image's row in the batch, from 0 on.
+        /// The image, by its position from 0 among those of the call.
         row: usize,
         /// The image's name, where it has one.
         image: Option<String>,

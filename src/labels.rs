@@ -53,8 +53,8 @@ pub struct Prediction {
     pub index: usize,
     /// Name of the class, if the model has names.
     pub label: Option<String>,
-    /// What the model's own library would show, as [`Labels::scores`] says: a probability between 0 and 1 (softmax, or sigmoid
-    /// for a model of several labels or of one class), or the raw value of a regression.
+    /// What the model's own library would show: a probability between 0 and 1 (softmax, or sigmoid for a model of several labels or
+    /// of one class), or the raw value of a regression.
     pub score: f32,
 }
 

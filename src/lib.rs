@@ -22,7 +22,7 @@ pub use labels::Prediction;
 pub use preprocess::{Image, Orient};
 pub use session::{Classifier, Embedder, Model, Output, Outputs, Progress, Session, SessionBuilder};
 
-/// Every Vulkan, Metal and DX12 adapter, in a stable order: [`Device::Named`] takes an index into it.
+/// Every Vulkan, Metal and DX12 adapter, in a stable order: [`Device::Index`] is a position in it. Needs the feature `gpu`.
 #[cfg(feature = "gpu")]
 #[must_use]
 pub fn adapters() -> Vec<Adapter> {

@@ -94,7 +94,7 @@ impl Checkpoint {
     /// one tensor at a time, and the complete configuration. Opening the folder gives the same model.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the folder has a model already, or if a value does not fit the storage type; [`Error::Io`] and errors of reading.
+    /// [`Error::Argument`] if the folder has a model already, or if a value does not fit the storage type; [`Error::Io`] and errors of reading.
     pub fn save(&self, folder: &Path, storage: Storage) -> Result<()> {
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let (weights, config) = (folder.join("model.safetensors"), folder.join("config.json"));

@@ -181,7 +181,7 @@ impl Checkpoint {
         }
         match model.strip_prefix("random:") {
             Some(spec) => Checkpoint::random(model, spec, size.wanted()),
-            None => Err(Error::model(model, "no such file or folder")),
+            None => Err(Error::io(path)(std::io::Error::new(std::io::ErrorKind::NotFound, "no such file or folder"))),
         }
     }
 

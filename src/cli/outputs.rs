@@ -46,7 +46,7 @@ pub fn record(session: &Session, input: &Input, key: &str, result: vit_gpu::Resu
             key: result,
             "model": session.model().name(),
             "device": session.device(),
-            "precision": session.precision(),
+            "precision": session.precision().name(),
         }),
         Err(error) => json!({"image": input.name(), "error": error.to_string()}),
     }

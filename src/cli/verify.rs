@@ -9,7 +9,7 @@ use vit_gpu::internals::model::random::HashedValues;
 use vit_gpu::{Device, Error, Outputs, Precision, Session};
 
 use super::distance::{Comparison, Distance};
-use super::inputs::expand;
+use super::inputs::{expand, named};
 use super::options::{Format, ImageOptions, ModelOptions, Verbosity};
 use super::progress::Progress;
 use super::{Ended, Failure, Outcome};
@@ -45,7 +45,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Ended {
     let checkpoint = args.model.open()?;
     let reference = open(&checkpoint, &Device::Cpu, Precision::F32, Kernels::Auto)?;
-    let planes = inputs(args, &reference)?;
+    let mut unread = 0;
+    let planes = inputs(args, &reference, &mut unread)?;
     let image = planes.len() / count(&planes, &reference);
     let batches: Vec<&[f32]> = planes.chunks(image * args.batch_size as usize).collect();
 
@@ -91,7 +92,7 @@ pub fn run(args: &Args) -> Ended {
         }
         Format::Text => runs.iter().try_for_each(|run| run.print(&mut out, images))?,
     }
-    Ok(if runs.iter().all(Run::ok) { Outcome::Done } else { Outcome::InputFailed })
+    Ok(if unread == 0 && runs.iter().all(Run::ok) { Outcome::Done } else { Outcome::InputFailed })
 }
 
 /// The results of a second run on the same input; `None` if they are not finite.
@@ -145,7 +146,7 @@ fn offered(args: &Args, checkpoint: &Checkpoint) -> Result<Vec<Run>, Failure> {
 }
 
 /// The normalised pixels of every image, or made-up ones if no image was given.
-fn inputs(args: &Args, session: &Session) -> Result<Vec<f32>, Failure> {
+fn inputs(args: &Args, session: &Session, unread: &mut usize) -> Result<Vec<f32>, Failure> {
     let cfg = &session.checkpoint().config;
     if args.images.is_empty() {
         let values = HashedValues::new("verify", 0);
@@ -153,11 +154,22 @@ fn inputs(args: &Args, session: &Session) -> Result<Vec<f32>, Failure> {
     }
     let table = session.checkpoint().transform.table();
     let mut planes = Vec::new();
+    let mut last = None;
     for input in expand(&args.images)? {
-        let pixels = session.preprocess(&input.read(args.image.orient())?)?;
-        planes.extend(pixels.planes(&table));
+        let read = input.read(args.image.orient()).and_then(|image| session.preprocess(&image));
+        match read.map_err(|error| named(error, &input)) {
+            Ok(pixels) => planes.extend(pixels.planes(&table)),
+            Err(error) => {
+                eprintln!("error: {error}");
+                *unread += 1;
+                last = Some(error);
+            }
+        }
     }
-    Ok(planes)
+    match last {
+        Some(error) if planes.is_empty() => Err(error.into()),
+        _ => Ok(planes),
+    }
 }
 
 fn count(planes: &[f32], session: &Session) -> usize {

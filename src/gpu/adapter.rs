@@ -61,24 +61,36 @@ pub(super) async fn choose(request: &Device) -> Result<Option<Candidate>> {
             (Some(index), _) => Some(index),
             (None, reason) => return Err(Error::NoDevice { request: "gpu".into(), reason }),
         },
+        Device::Index(index) => Some(indexed(*index, &reports)?),
         Device::Named(name) => Some(named(name, &reports)?),
     };
     Ok(index.map(|index| candidates.swap_remove(index)))
 }
 
+fn known(reports: &[Adapter]) -> String {
+    match reports {
+        [] => "no adapter was found; `cpu` always works".to_owned(),
+        _ => format!("adapters: {}", reports.iter().map(|r| r.name.as_str()).collect::<Vec<_>>().join("; ")),
+    }
+}
+
+fn indexed(index: usize, reports: &[Adapter]) -> Result<usize> {
+    if index < reports.len() {
+        return Ok(index);
+    }
+    let reason = format!("no adapter has this index; {}", known(reports));
+    Err(Error::NoDevice { request: index.to_string(), reason })
+}
+
 fn named(name: &str, reports: &[Adapter]) -> Result<usize> {
     let fail = |reason: String| Err(Error::NoDevice { request: name.to_owned(), reason });
-    let known = || match reports {
-        [] => "no adapter was found; use `cpu` for the processor".to_owned(),
-        _ => format!("adapters: {}", reports.iter().map(|r| r.name.as_str()).collect::<Vec<_>>().join("; ")),
-    };
-    if let Ok(index) = name.parse::<usize>() {
-        return if index < reports.len() { Ok(index) } else { fail(format!("no adapter has this index; {}", known())) };
+    if name.is_empty() {
+        return fail(format!("a name is expected; {}", known(reports)));
     }
     let matches: Vec<usize> = (0..reports.len()).filter(|&i| contains(&reports[i].name, name)).collect();
     match matches[..] {
         [only] => Ok(only),
-        [] => fail(format!("no adapter's name contains it; {}", known())),
+        [] => fail(format!("no adapter's name contains it; {}", known(reports))),
         _ => fail(format!(
             "several adapters match: {}",
             matches
@@ -169,11 +181,12 @@ mod tests {
     fn names_match_by_part_or_index_and_ambiguity_is_an_error() {
         let all = [adapter("NVIDIA RTX A", "discrete"), adapter("NVIDIA RTX B", "discrete")];
         assert_eq!(named("rtx b", &all).unwrap(), 1);
-        assert_eq!(named("0", &all).unwrap(), 0);
+        assert_eq!(indexed(1, &all).unwrap(), 1);
+        assert!(named("", &all[..1]).is_err());
         assert!(
             named("nvidia", &all).unwrap_err().to_string().contains("several adapters match: 0 NVIDIA RTX A (Vulkan)")
         );
-        assert!(named("7", &all).is_err());
+        assert!(indexed(7, &all).is_err());
         assert!(named("radeon", &all).unwrap_err().to_string().contains("NVIDIA RTX A; NVIDIA RTX B"));
     }
 }

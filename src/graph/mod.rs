@@ -43,10 +43,16 @@ impl Precision {
         }
     }
 
-    /// Bytes of an element of an activation.
+    /// Bytes of an element of an activation: 4 for f32 and for i8, whose activations are f32, 2 for f16.
     #[must_use]
     pub fn bytes(self) -> u64 {
         Dtype::from(self).bytes()
+    }
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
     }
 }
 

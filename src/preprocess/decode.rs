@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 const MAX_PIXELS: u64 = 2 * 89_478_485;
 
 impl Image {
-    /// Reads and decodes a file, EXIF orientation applied.
+    /// Reads and decodes a file, EXIF orientation applied. Needs the feature `decode`.
     ///
     /// # Errors
     /// [`Error::Image`] names the file and what is wrong with it.
@@ -24,7 +24,7 @@ impl Image {
         Image::open_with(path, Orient::Exif)
     }
 
-    /// Reads and decodes a file.
+    /// Reads and decodes a file. Needs the feature `decode`.
     ///
     /// # Errors
     /// [`Error::Image`] names the file and what is wrong with it.
@@ -34,7 +34,7 @@ impl Image {
         Image::decode(&bytes, &name, orient)
     }
 
-    /// Decodes a file's bytes; `name` is for messages.
+    /// Decodes a file's bytes; `name` is what errors call it. Needs the feature `decode`.
     ///
     /// # Errors
     /// [`Error::Image`] for an unknown format, a truncated or corrupt file, or more than 178,956,970 pixels.

@@ -15,11 +15,17 @@ pub enum Orient {
 }
 
 /// An 8-bit RGB image, rows from the top, three bytes a pixel. Clones share the pixels.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Image {
     width: usize,
     height: usize,
     data: Arc<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Image").field("width", &self.width).field("height", &self.height).finish_non_exhaustive()
+    }
 }
 
 impl Image {

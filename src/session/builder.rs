@@ -96,7 +96,7 @@ impl SessionBuilder {
         SessionBuilder { kernels, ..self }
     }
 
-    /// Puts a model on the device. Weights are read when they are first needed.
+    /// Puts a [`Model`] on the device. Weights are read when they are first needed.
     ///
     /// # Errors
     /// [`Error::NoDevice`] if nothing (or too much) matches; [`Error::Device`] if the device can't be opened;

@@ -38,7 +38,7 @@ impl Classifier {
         Classifier::new(Session::open(path)?)
     }
 
-    /// The model that comes with the crate, on the best device: CIFAR-10's ten classes.
+    /// The model that comes with the crate, on the best device: CIFAR-10's ten classes. Needs the feature `bundled`.
     ///
     /// # Errors
     /// As [`crate::SessionBuilder::build`].
@@ -58,7 +58,7 @@ impl Classifier {
         Ok(Classifier { session, top_k: 5 })
     }
 
-    /// How many classes are given for an image, at least 1; 5 without this.
+    /// How many classes are given for an image; 5 without this. 0 counts as 1, and all classes are given where there are fewer.
     #[must_use]
     pub fn top_k(self, top_k: usize) -> Classifier {
         Classifier { top_k: top_k.max(1), ..self }

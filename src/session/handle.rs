@@ -10,6 +10,7 @@ use super::unblock::unblock;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::executor::{OpTime, Peak, Startup, Tuning};
+use crate::graph::Precision;
 use crate::labels::Prediction;
 use crate::ops::Cost;
 use crate::preprocess::{Image, Pixels};
@@ -49,10 +50,10 @@ impl Session {
         self.0.executor.name()
     }
 
-    /// What weights and activations are stored in: `f32`, `f16` or `i8`.
+    /// What weights and activations are stored in.
     #[must_use]
-    pub fn precision(&self) -> &'static str {
-        self.0.precision.name()
+    pub fn precision(&self) -> Precision {
+        self.0.precision
     }
 
     /// A sentence for the user if the device is not the one they may expect, for example if no GPU is used.

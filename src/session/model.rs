@@ -31,7 +31,7 @@ impl Model {
     /// # Errors
     /// [`Error::Io`], [`Error::Safetensors`] and [`Error::Config`] for files that can't be read; [`Error::MissingTensor`],
     /// [`Error::WrongShape`], [`Error::UnusedTensors`] and [`Error::Contradiction`] where weights and configuration do not fit
-    /// each other; [`Error::Model`] for what can't be run.
+    /// each other; [`Error::Model`] for what can't be run; [`Error::Feature`] for `.npz` in a build without the feature `npz`.
     pub fn open(path: impl AsRef<Path>) -> Result<Model> {
         Checkpoint::open(text(path.as_ref())?).map(Model)
     }
@@ -64,7 +64,8 @@ impl Model {
         Model::from_bytes(bytes, config, preprocessor)
     }
 
-    /// The model that comes with the crate: a small ViT that tells CIFAR-10's ten classes apart in images of 32x32.
+    /// The model that comes with the crate: a small ViT that tells CIFAR-10's ten classes apart in images of 32x32. Needs the feature
+    /// `bundled`.
     ///
     /// # Errors
     /// None in a crate that was packed whole.
@@ -73,7 +74,7 @@ impl Model {
         Checkpoint::bundled().map(Model)
     }
 
-    /// What was opened, as it was named.
+    /// What was opened, as it was named; `memory` for a model from bytes.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
@@ -90,6 +91,25 @@ impl Model {
     #[must_use]
     pub fn image_size(&self) -> (usize, usize) {
         self.0.config.img_size
+    }
+
+    /// Channels of `pixel_values`: 3 for images.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.0.config.in_chans
+    }
+
+    /// How many blocks it has; hidden states are counted from 0 to this.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.0.config.depth
+    }
+
+    /// Rows and columns of patches, whose tokens come last, row by row, after those that are not patches (the class token and its
+    /// like).
+    #[must_use]
+    pub fn patch_grid(&self) -> (usize, usize) {
+        self.0.config.grid()
     }
 
     /// How many classes its head has; 0 without a head.

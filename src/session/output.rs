@@ -3,7 +3,8 @@
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Precision};
 
-/// One output of the model: its name, shape and values in row-major order.
+/// One output of the model: its name, shape and values in row-major order. Shapes: `logits` `[B, K]`, `pooled` `[B, F]`,
+/// `last_hidden_state` and `hidden_states.i` `[B, T, D]`, with B images, K classes, F values of an embedding, T tokens, D values of a token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
     /// `logits`, `pooled`, `last_hidden_state` or `hidden_states.i`.

@@ -6,14 +6,14 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
-    /// Weights that were read, of those that the model has; before the first result.
+    /// Weights (tensors, not bytes) that were read, of those that the model has; before the first result.
     Weights {
         /// How many were read.
         done: usize,
         /// How many there are.
         of: usize,
     },
-    /// Images of one call that have their results.
+    /// Images of one call that have their results, told after each batch, also of calls with one image.
     Images {
         /// How many have.
         done: usize,

@@ -78,7 +78,16 @@ fn wgpu_printing_and_families_stay_where_they_belong() {
             }
         }
         if module != "checkpoint" {
-            for family in ["huggingface::", "timm::", "torchvision::"] {
+            for family in [
+                "canonical::",
+                "from_scratch::",
+                "huggingface::",
+                "jax::",
+                "meta::",
+                "open_clip::",
+                "timm::",
+                "torchvision::",
+            ] {
                 assert!(!code.contains(family), "{file} names a family");
             }
         }

@@ -101,7 +101,7 @@ fn measured(session: &Session, args: &Args, open: f64, first: f64) -> Result<Mea
         Some(folder) => Some(measure::from_files(session, folder, args.verbosity.quiet)?),
         None => None,
     };
-    let (name, precision) = (session.device().to_owned(), session.precision());
+    let (name, precision) = (session.device().to_owned(), session.precision().name());
     Ok(Measured { name, precision, open, first, startup, peak, from_files, warm })
 }
 
