@@ -20,10 +20,10 @@ use crate::model::WeightLoader;
 /// ```
 /// # #[cfg(feature = "bundled")]
 /// # fn main() -> vit_gpu::Result<()> {
-/// use vit_gpu::{Device, Model, Session};
+/// use vit_gpu::{Device, Model, Precision, Session};
 ///
 /// let session = Session::builder().device(Device::Cpu).threads(2).build(Model::bundled()?)?;
-/// assert_eq!((session.device(), session.precision()), ("cpu", "f32"));
+/// assert_eq!((session.device(), session.precision()), ("cpu", Precision::F32));
 /// # Ok(())
 /// # }
 /// # #[cfg(not(feature = "bundled"))]
