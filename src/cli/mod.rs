@@ -89,6 +89,13 @@ type Ended = Result<Outcome, Failure>;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    // A decoder that panics costs its file alone, which the file's error says.
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !vit_gpu::internals::preprocess::is_decoding() {
+            print(info);
+        }
+    }));
     let ended = match Cli::parse().command {
         Command::Classify(args) => classify::run(&args),
         Command::Embed(args) => embed::run(&args),

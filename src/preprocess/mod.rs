@@ -2,10 +2,18 @@
 
 #[cfg(feature = "decode")]
 mod decode;
+#[cfg(feature = "decode")]
+mod gif;
 mod image;
+#[cfg(feature = "decode")]
+mod jpeg;
 mod resize;
+#[cfg(feature = "decode")]
+mod tags;
 mod transform;
 
+#[cfg(feature = "decode")]
+pub use decode::is_decoding;
 pub use image::{Image, Orient};
 pub use resize::{Filter, Resizer, resize};
 pub use transform::{Arithmetic, Crop, CropRule, IMAGENET_MEAN, IMAGENET_STD, Longest, Pixels, Resize, Transform};

@@ -158,3 +158,34 @@ fn crc32(bytes: &[u8]) -> u32 {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
     })
 }
+
+/// Each file of `goldens/photos` beside what Pillow 13 makes of it, as a PNG; those without one are refused.
+#[test]
+fn files_of_every_origin_are_what_pillow_shows_or_refused() {
+    let folder = goldens().join("photos");
+    let (mut shown, mut refused) = (0, 0);
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let expected = folder.join(format!("{name}.png"));
+        if name.matches('.').count() > 1 {
+            continue;
+        }
+        match Image::open(&path) {
+            Ok(image) => {
+                let want = Image::open(&expected).unwrap_or_else(|error| panic!("{name} is decoded: {error}"));
+                assert_eq!((image.width(), image.height()), (want.width(), want.height()), "{name}");
+                let off = |(a, b): (&u8, &u8)| a.abs_diff(*b);
+                let worst = image.data().iter().zip(want.data()).map(off).max().unwrap();
+                // Two decoders round a JPEG's colours differently.
+                assert!(worst <= if name.ends_with(".jpg") { 4 } else { 0 }, "{name}: off by {worst}");
+                shown += 1;
+            }
+            Err(error) => {
+                assert!(!expected.exists() && error.is_input(), "{name}: {error}");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((shown, refused), (7, 3));
+}
