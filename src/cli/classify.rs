@@ -1,12 +1,14 @@
 //! `vit-gpu classify`: prints the class names and scores of images.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
 use serde_json::json;
 use vit_gpu::{Prediction, Session};
 
-use super::inputs::{Input, expand, run_batches};
+use super::folders::{FolderOptions, find};
+use super::inputs::{Input, run_batches};
 use super::options::{BatchSize, ImageOptions, RunOptions};
 use super::outputs::record;
 use super::{Ended, Failure};
@@ -15,7 +17,7 @@ use super::{Ended, Failure};
 pub struct Args {
     /// Images, folders of images, or - for an image on standard input
     #[arg(required = true, value_name = "IMAGE|DIR|-")]
-    images: Vec<String>,
+    images: Vec<OsString>,
     /// How many classes to report
     #[arg(long, short = 'k', default_value_t = 5, value_name = "K", value_parser = at_least_one)]
     top_k: usize,
@@ -27,6 +29,8 @@ pub struct Args {
     batch_size: BatchSize,
     #[command(flatten)]
     image: ImageOptions,
+    #[command(flatten)]
+    folders: FolderOptions,
     #[command(flatten)]
     run: RunOptions,
 }
@@ -44,7 +48,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 pub fn run(args: &Args) -> Ended {
-    let inputs = expand(&args.images)?;
+    let inputs = find(&args.images, &args.folders, &args.run.verbosity)?;
     let session = args.run.session()?;
     let mut printer = Printer { format: args.format, session: &session, out: io::stdout().lock(), printed: 0 };
     printer.begin()?;

@@ -1,5 +1,6 @@
 //! `vit-gpu embed`: one pooled vector an image, or its tokens or patches, as .npy, .npz, .safetensors or JSON lines.
 
+use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
@@ -9,7 +10,8 @@ use vit_gpu::internals::model::VitConfig;
 use vit_gpu::internals::normalize;
 use vit_gpu::internals::preprocess::Pixels;
 
-use super::inputs::{expand, run_batches};
+use super::folders::{FolderOptions, find};
+use super::inputs::run_batches;
 use super::options::{BatchSize, ImageOptions, RunOptions};
 use super::outputs::{Format, Row, create, format_of, record, write_rows};
 use super::{Ended, Failure};
@@ -18,7 +20,7 @@ use super::{Ended, Failure};
 pub struct Args {
     /// Images, folders of images, or - for an image on standard input
     #[arg(required = true, value_name = "IMAGE|DIR|-")]
-    images: Vec<String>,
+    images: Vec<OsString>,
     /// Output file: .npy, .npz, .safetensors or .jsonl, one row per image in input order [default: JSON lines on stdout]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -36,6 +38,8 @@ pub struct Args {
     batch_size: BatchSize,
     #[command(flatten)]
     image: ImageOptions,
+    #[command(flatten)]
+    folders: FolderOptions,
     #[command(flatten)]
     run: RunOptions,
 }
@@ -82,7 +86,7 @@ pub fn run(args: &Args) -> Ended {
     if args.layer.is_some() && args.of == Of::Pooled {
         return Err(Failure::Usage("--layer needs --of tokens or --of patches".into()));
     }
-    let inputs = expand(&args.images)?;
+    let inputs = find(&args.images, &args.folders, &args.run.verbosity)?;
     let session = args.run.session()?;
     let how = (args.image.orient(), args.batch_size, args.run.verbosity.quiet);
     let compute = |pixels: &[_]| args.compute(&session, pixels);

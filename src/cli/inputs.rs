@@ -1,7 +1,7 @@
-//! The images given on the command line: files, folders, standard input.
+//! The images given on the command line, read and run in batches.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc;
 
 use rayon::prelude::*;
@@ -12,20 +12,19 @@ use super::options::BatchSize;
 use super::progress::Progress;
 use super::{Failure, Outcome};
 
-/// A file in a folder is taken for an image if its name has one of these endings.
-const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"];
-
 /// One image to read, by the name it is reported under.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Input {
     File(PathBuf),
     Stdin,
+    /// An entry of a folder that can't be read at all, and why.
+    Unreadable(PathBuf, String),
 }
 
 impl Input {
     pub fn name(&self) -> String {
         match self {
-            Input::File(path) => path.display().to_string(),
+            Input::File(path) | Input::Unreadable(path, _) => path.display().to_string(),
             Input::Stdin => "-".to_owned(),
         }
     }
@@ -33,6 +32,9 @@ impl Input {
     pub fn read(&self, orient: Orient) -> Result<Image> {
         match self {
             Input::File(path) => Image::open_with(path, orient),
+            Input::Unreadable(_, reason) => {
+                Err(Error::Image { image: self.name(), reason: reason.clone(), source: None })
+            }
             Input::Stdin => {
                 let mut bytes = Vec::new();
                 let read = std::io::stdin().read_to_end(&mut bytes);
@@ -41,50 +43,6 @@ impl Input {
             }
         }
     }
-}
-
-/// Turns arguments into inputs: a file is one image, a folder stands for all images in and below it, sorted by name, `-` is standard input.
-///
-/// # Errors
-/// [`Failure::Usage`] for a folder without images; [`Error::Io`] for one that can't be listed.
-pub fn expand(arguments: &[String]) -> Result<Vec<Input>, Failure> {
-    let mut inputs = Vec::new();
-    for argument in arguments {
-        let path = Path::new(argument);
-        if argument == "-" {
-            inputs.push(Input::Stdin);
-        } else if path.is_dir() {
-            let before = inputs.len();
-            walk(path, &mut inputs)?;
-            if inputs.len() == before {
-                let reason = format!("{argument}: no images in this folder ({})", ENDINGS.join(", "));
-                return Err(Failure::Usage(reason));
-            }
-        } else {
-            inputs.push(Input::File(path.to_path_buf()));
-        }
-    }
-    Ok(inputs)
-}
-
-fn walk(folder: &Path, inputs: &mut Vec<Input>) -> Result<()> {
-    let io = |source| Error::Io { path: folder.to_path_buf(), source };
-    let entries = std::fs::read_dir(folder).map_err(io)?;
-    let mut paths: Vec<PathBuf> =
-        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(io)?;
-    paths.sort();
-    for path in paths {
-        // A link to a folder is not followed, because it may lead back to a parent folder.
-        let link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
-        if path.is_dir() && !link {
-            walk(&path, inputs)?;
-        } else if path.extension().is_some_and(|e| ENDINGS.iter().any(|known| e.eq_ignore_ascii_case(known)))
-            && path.is_file()
-        {
-            inputs.push(Input::File(path));
-        }
-    }
-    Ok(())
 }
 
 /// Reads and preprocesses images in batches, runs `compute` on those that could be read, and hands every result or error

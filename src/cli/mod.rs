@@ -7,6 +7,7 @@ mod devices;
 mod distance;
 mod doctor;
 mod embed;
+mod folders;
 mod forward;
 mod hints;
 mod info;

@@ -1,5 +1,6 @@
 //! `vit-gpu verify`: compares a device with the processor, layer by layer, in every precision and with every family of kernels it can run.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
@@ -9,7 +10,8 @@ use vit_gpu::internals::model::random::HashedValues;
 use vit_gpu::{Device, Error, Outputs, Precision, Session};
 
 use super::distance::{Comparison, Distance};
-use super::inputs::{expand, named};
+use super::folders::{FolderOptions, find};
+use super::inputs::named;
 use super::options::{Format, ImageOptions, ModelOptions, Verbosity};
 use super::progress::Progress;
 use super::{Ended, Failure, Outcome};
@@ -18,7 +20,7 @@ use super::{Ended, Failure, Outcome};
 pub struct Args {
     /// Images or folders of images [default: two made-up images]
     #[arg(value_name = "IMAGE|DIR")]
-    images: Vec<String>,
+    images: Vec<OsString>,
     #[command(flatten)]
     model: ModelOptions,
     /// gpu, an adapter's index or part of its name (see `vit-gpu devices`), or cpu to check i8
@@ -38,6 +40,8 @@ pub struct Args {
     format: Format,
     #[command(flatten)]
     image: ImageOptions,
+    #[command(flatten)]
+    folders: FolderOptions,
     #[command(flatten)]
     verbosity: Verbosity,
 }
@@ -155,7 +159,7 @@ fn inputs(args: &Args, session: &Session, unread: &mut usize) -> Result<Vec<f32>
     let table = session.checkpoint().transform.table();
     let mut planes = Vec::new();
     let mut last = None;
-    for input in expand(&args.images)? {
+    for input in find(&args.images, &args.folders, &args.verbosity)? {
         let read = input.read(args.image.orient()).and_then(|image| session.preprocess(&image));
         match read.map_err(|error| named(error, &input)) {
             Ok(pixels) => planes.extend(pixels.planes(&table)),

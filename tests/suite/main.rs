@@ -12,6 +12,7 @@ mod face;
 mod families;
 mod files;
 mod finite;
+mod folders;
 mod fuzzed;
 mod images;
 mod int8;

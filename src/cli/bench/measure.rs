@@ -1,6 +1,5 @@
 //! Measures one session: the start, runs after warm-up, and the device's limits.
 
-use std::path::Path;
 use std::time::Instant;
 
 use vit_gpu::internals::executor::{Peak, Startup};
@@ -10,7 +9,7 @@ use vit_gpu::{Error, Orient, Precision, Session};
 
 use super::per_op::{Kind, by_kind};
 use crate::cli::Failure;
-use crate::cli::inputs::{expand, run_batches};
+use crate::cli::inputs::{Input, run_batches};
 use crate::cli::options::BatchSize;
 
 /// One device in one precision.
@@ -95,12 +94,11 @@ fn once(session: &Session, pixels: &[Pixels]) -> Result<f64, Error> {
 }
 
 /// Images per second from files to results, including reading and resizing. A file that can't be read is an error.
-pub fn from_files(session: &Session, folder: &Path, quiet: bool) -> Result<f64, Failure> {
-    let inputs = expand(&[folder.display().to_string()])?;
+pub fn from_files(session: &Session, inputs: &[Input], quiet: bool) -> Result<f64, Failure> {
     let start = Instant::now();
     let how = (Orient::Exif, BatchSize::Auto, quiet);
     let compute = |pixels: &[Pixels]| session.embed_pixels(pixels);
-    run_batches(session, &inputs, how, compute, |_, result| result.map(|_| ()).map_err(Failure::Engine))?;
+    run_batches(session, inputs, how, compute, |_, result| result.map(|_| ()).map_err(Failure::Engine))?;
     Ok(inputs.len() as f64 / start.elapsed().as_secs_f64())
 }
 

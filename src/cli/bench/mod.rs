@@ -14,6 +14,7 @@ use vit_gpu::{Device, Error, Precision, Session};
 
 use self::measure::Measured;
 use super::distance::Distance;
+use super::folders::{FolderOptions, find};
 use super::options::{Format, ModelOptions, Tuning, Verbosity, open};
 use super::{Ended, Failure, Outcome};
 
@@ -39,6 +40,8 @@ pub struct Args {
     /// Also measure images per second for the image files in this folder, including reading and resizing
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
+    #[command(flatten)]
+    folders: FolderOptions,
     /// Draw the times of the operations as an SVG file, for the last batch size on the last device with timestamps
     #[arg(long, value_name = "FILE.svg")]
     chart: Option<PathBuf>,
@@ -98,7 +101,10 @@ fn measured(session: &Session, args: &Args, open: f64, first: f64) -> Result<Mea
     let warm = |&batch: &u32| measure::warm(session, batch as usize, args.runs as usize, per_op);
     let warm = args.batch_size.iter().map(warm).collect::<Result<Vec<_>, _>>()?;
     let from_files = match &args.images {
-        Some(folder) => Some(measure::from_files(session, folder, args.verbosity.quiet)?),
+        Some(folder) => {
+            let inputs = find(&[folder.as_os_str().to_owned()], &args.folders, &args.verbosity)?;
+            Some(measure::from_files(session, &inputs, args.verbosity.quiet)?)
+        }
         None => None,
     };
     let (name, precision) = (session.device().to_owned(), session.precision().name());
