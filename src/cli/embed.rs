@@ -13,7 +13,7 @@ use vit_gpu::internals::preprocess::Pixels;
 use super::folders::{FolderOptions, find};
 use super::inputs::run_batches;
 use super::options::{BatchSize, ImageOptions, RunOptions};
-use super::outputs::{Format, Row, create, format_of, record, write_rows};
+use super::outputs::{Format, Pending, Row, create, format_of, record, write_rows};
 use super::{Ended, Failure};
 
 #[derive(clap::Args)]
@@ -87,6 +87,7 @@ pub fn run(args: &Args) -> Ended {
         return Err(Failure::Usage("--layer needs --of tokens or --of patches".into()));
     }
     let inputs = find(&args.images, &args.folders, &args.run.verbosity)?;
+    let pending = args.output.as_deref().map(Pending::create).transpose()?;
     let session = args.run.session()?;
     let how = (args.image.orient(), args.batch_size, args.run.verbosity.quiet);
     let compute = |pixels: &[_]| args.compute(&session, pixels);
@@ -94,9 +95,9 @@ pub fn run(args: &Args) -> Ended {
 
     if format == Format::Jsonl {
         // Written as results arrive, so that a reader can start at once and nothing is lost if the run ends early.
-        let mut out: Box<dyn Write> = match &args.output {
+        let mut out: Box<dyn Write> = match &pending {
             None => Box::new(io::stdout().lock()),
-            Some(path) => Box::new(BufWriter::new(create(path)?)),
+            Some(pending) => Box::new(BufWriter::new(create(pending.part())?)),
         };
         let outcome = run_batches(&session, &inputs, how, compute, |input, result| {
             let result = result.map(|embedding| nested(&embedding, &shape));
@@ -104,6 +105,7 @@ pub fn run(args: &Args) -> Ended {
         });
         out.flush()?;
         let outcome = outcome?;
+        pending.map_or(Ok(()), Pending::finish)?;
         args.run.verbosity.tuning(&session);
         return Ok(outcome);
     }
@@ -113,8 +115,9 @@ pub fn run(args: &Args) -> Ended {
         rows.push((input.name(), result.map_err(|error| error.to_string())));
         Ok(())
     })?;
-    if let Some(path) = &args.output {
-        write_rows(path, format, &rows, &shape)?;
+    if let (Some(path), Some(pending)) = (&args.output, pending) {
+        write_rows(pending.part(), format, &rows, &shape)?;
+        pending.finish()?;
         args.run.verbosity.say(&format!("{}: {} rows of {shape:?}", path.display(), rows.len()));
     }
     args.run.verbosity.tuning(&session);

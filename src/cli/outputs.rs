@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use npyz::WriterBuilder;
 use serde_json::{Value, json};
@@ -49,6 +49,57 @@ pub fn record(session: &Session, input: &Input, key: &str, result: vit_gpu::Resu
             "precision": session.precision().name(),
         }),
         Err(error) => json!({"image": input.name(), "error": error.to_string()}),
+    }
+}
+
+/// A file that is written as `NAME.part` and takes its place when it is whole, so that `NAME` is never half of a result and an
+/// error of its folder comes before the work. After a failure, `NAME.part` keeps what was written, if anything was.
+pub struct Pending {
+    target: PathBuf,
+    part: PathBuf,
+    finished: bool,
+}
+
+impl Pending {
+    pub fn create(target: &Path) -> Result<Pending, Error> {
+        let io = |source| Error::Io { path: target.to_path_buf(), source };
+        let special = match target.metadata() {
+            Ok(there) if there.is_dir() => return Err(io(io::ErrorKind::IsADirectory.into())),
+            Ok(there) => !there.is_file(),
+            Err(_) => false,
+        };
+        // A device or a pipe is written itself.
+        let mut part = target.as_os_str().to_owned();
+        if !special {
+            part.push(".part");
+        }
+        let part = PathBuf::from(part);
+        File::create(&part).map_err(io)?;
+        Ok(Pending { target: target.to_path_buf(), part, finished: special })
+    }
+
+    /// Where to write.
+    pub fn part(&self) -> &Path {
+        &self.part
+    }
+
+    /// Puts the file in its place.
+    pub fn finish(mut self) -> Result<(), Error> {
+        if !self.finished {
+            let io = |source| Error::Io { path: self.target.clone(), source };
+            std::fs::rename(&self.part, &self.target).map_err(io)?;
+            self.finished = true;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let empty = self.part.metadata().is_ok_and(|part| part.is_file() && part.len() == 0);
+        if !self.finished && empty {
+            let _ = std::fs::remove_file(&self.part);
+        }
     }
 }
 

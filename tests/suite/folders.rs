@@ -106,3 +106,29 @@ fn a_folder_that_cannot_be_read_is_one_failed_input() {
     assert_eq!(images(&output, root), ["!locked", "ok/a.png"]);
     assert!(said(&output).contains("Permission denied"), "{}", said(&output));
 }
+
+#[test]
+fn an_output_is_opened_first_and_is_whole_or_as_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    cat(&folder.path().join("photos/a.png"));
+    let photos = format!("{root}/photos");
+    // Its model does not exist: the output is refused before that is found out.
+    for output in [format!("{root}/none/x.npy"), photos.clone() + "/../photos/sub.npy/x.npy", format!("{root}/dir.npy")]
+    {
+        let _ = fs::create_dir(format!("{root}/dir.npy"));
+        let refused = run(&["embed", &photos, "-m", "no/such/model", "-o", &output]);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(said(&refused).contains(&output), "{}", said(&refused));
+    }
+    for name in ["x.npy", "x.npz", "x.safetensors", "x.jsonl"] {
+        let file = folder.path().join(name);
+        fs::write(&file, "before").unwrap();
+        let path = file.to_str().unwrap();
+        assert_eq!(run(&["embed", &photos, "-m", "no/such/model", "-o", path]).status.code(), Some(2));
+        assert_eq!(fs::read(&file).unwrap(), b"before", "{name}");
+        assert_eq!(run(&["embed", &photos, "-d", "cpu", "-q", "-o", path]).status.code(), Some(0));
+        assert!(fs::metadata(&file).unwrap().len() > 128, "{name}");
+        assert!(!folder.path().join(format!("{name}.part")).exists(), "{name}");
+    }
+}
