@@ -94,9 +94,9 @@ impl std::str::FromStr for Kernels {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MatrixShape {
-    /// Rows.
+    /// Rows of the first factor and of the sums.
     pub m: u32,
-    /// Columns.
+    /// Columns of the second factor and of the sums.
     pub n: u32,
     /// Length of the sums: columns of the first factor, rows of the second.
     pub k: u32,

@@ -155,6 +155,8 @@ pub enum Error {
         adapter: String,
         /// The family of kernels.
         kernels: &'static str,
+        /// The only precision that they compute in, if that is what is missing.
+        precision: Option<&'static str>,
         /// What they need.
         reason: String,
     },

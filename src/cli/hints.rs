@@ -18,9 +18,7 @@ fn hint(error: &Error) -> Option<String> {
             let device = if *precision == "i8" { "--device cpu, or " } else { "" };
             Some(format!("use {device}--precision {}", available.join(" or ")))
         }
-        Error::Kernels { kernels: "matrix", reason, .. } if reason.contains("in f16") => {
-            Some("add --precision f16".to_owned())
-        }
+        Error::Kernels { precision: Some(precision), .. } => Some(format!("add --precision {precision}")),
         Error::NoDevice { .. } => Some("`vit-gpu devices` lists what there is".to_owned()),
         _ => None,
     }

@@ -68,14 +68,13 @@ impl Pending {
             Ok(there) => !there.is_file(),
             Err(_) => false,
         };
-        // A device or a pipe is written itself.
+        // A device or a pipe is written itself, and opened once: its reader would take the first end for the last.
         let mut part = target.as_os_str().to_owned();
         if !special {
             part.push(".part");
+            File::create(&part).map_err(io)?;
         }
-        let part = PathBuf::from(part);
-        File::create(&part).map_err(io)?;
-        Ok(Pending { target: target.to_path_buf(), part, finished: special })
+        Ok(Pending { target: target.to_path_buf(), part: part.into(), finished: special })
     }
 
     /// Where to write.

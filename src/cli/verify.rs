@@ -49,8 +49,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Ended {
     let checkpoint = args.model.open()?;
     let reference = open(&checkpoint, &Device::Cpu, Precision::F32, Kernels::Auto)?;
-    let mut unread = 0;
-    let planes = inputs(args, &reference, &mut unread)?;
+    let (planes, unread) = inputs(args, &reference)?;
     let image = planes.len() / count(&planes, &reference);
     let batches: Vec<&[f32]> = planes.chunks(image * args.batch_size as usize).collect();
 
@@ -108,7 +107,7 @@ fn again(session: &Session, batch: &[f32]) -> Result<Option<Outputs>, Error> {
 }
 
 fn open(checkpoint: &Checkpoint, device: &Device, precision: Precision, kernels: Kernels) -> Result<Session, Error> {
-    Session::builder().device(device.clone()).precision(precision).kernels(kernels).threads(0).build(checkpoint.clone())
+    Session::builder().device(device.clone()).precision(precision).kernels(kernels).build(checkpoint.clone())
 }
 
 /// Precisions and kernels to run: those asked for, or those the device has.
@@ -149,30 +148,31 @@ fn offered(args: &Args, checkpoint: &Checkpoint) -> Result<Vec<Run>, Failure> {
     }
 }
 
-/// The normalised pixels of every image, or made-up ones if no image was given.
-fn inputs(args: &Args, session: &Session, unread: &mut usize) -> Result<Vec<f32>, Failure> {
+/// The normalised pixels of every image that can be read, or made-up ones if no image was given; and how many could not be read.
+fn inputs(args: &Args, session: &Session) -> Result<(Vec<f32>, usize), Failure> {
     let cfg = &session.checkpoint().config;
     if args.images.is_empty() {
         let values = HashedValues::new("verify", 0);
-        return Ok((0..2 * cfg.in_chans * cfg.img_size.0 * cfg.img_size.1).map(|i| values.get(i)).collect());
+        let planes = (0..2 * cfg.in_chans * cfg.img_size.0 * cfg.img_size.1).map(|i| values.get(i)).collect();
+        return Ok((planes, 0));
     }
     let table = session.checkpoint().transform.table();
     let mut planes = Vec::new();
-    let mut last = None;
+    let (mut unread, mut last) = (0, None);
     for input in find(&args.images, &args.folders, &args.verbosity)? {
         let read = input.read(args.image.orient()).and_then(|image| session.preprocess(&image));
         match read.map_err(|error| named(error, &input)) {
             Ok(pixels) => planes.extend(pixels.planes(&table)),
             Err(error) => {
                 eprintln!("error: {error}");
-                *unread += 1;
+                unread += 1;
                 last = Some(error);
             }
         }
     }
     match last {
         Some(error) if planes.is_empty() => Err(error.into()),
-        _ => Ok(planes),
+        _ => Ok((planes, unread)),
     }
 }
 

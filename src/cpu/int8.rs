@@ -168,7 +168,7 @@ fn sums_of<const R: usize>(x: &[u32], panel: &[i8]) -> Sums<R> {
     #[cfg(target_arch = "x86_64")]
     if dot_products() {
         // SAFETY: `dot_products` has checked that the processor has these instructions, which is the only condition of `vnni`.
-        #[allow(unsafe_code)]
+        #[expect(unsafe_code, reason = "a function with target features is unsafe to call from one without")]
         return unsafe { vnni::<R>(x, panel) };
     }
     plain::<R>(x, panel)

@@ -1,4 +1,4 @@
-//! Memory of runs on the processor; an error where there is none left.
+//! Memory of runs on the processor. If there is not enough, that is an error and not the end of the program.
 
 use crate::error::{Error, Result};
 
@@ -9,14 +9,20 @@ pub struct Memory {
     pub scratch: Vec<f32>,
 }
 
-/// So many zeros, or an error where there is no memory for them.
+/// `len` zeros.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] names `what` they are for.
 pub fn zeros(what: &str, len: usize) -> Result<Vec<f32>> {
     let mut values = Vec::new();
     grow(what, &mut values, len)?;
     Ok(values)
 }
 
-/// Makes room for so many values.
+/// Makes `values` at least `len` long, filled up with zeros.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] names `what` they are for.
 pub fn grow(what: &str, values: &mut Vec<f32>, len: usize) -> Result<()> {
     let more = len.saturating_sub(values.len());
     let full = |_| Error::OutOfMemory {

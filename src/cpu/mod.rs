@@ -12,7 +12,6 @@ mod peak;
 mod run;
 mod weights;
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use memory::Memory;
@@ -20,7 +19,7 @@ use run::{Owned, Run};
 use weights::{OfTensors, Weights, load, of_tensors};
 
 use crate::error::{Error, Result};
-use crate::executor::{Executor, Inputs, Later, Peak, Running, Signal};
+use crate::executor::{Executor, Inputs, Later, Peak, Running, job};
 use crate::graph::Plan;
 use crate::model::WeightLoader;
 
@@ -63,10 +62,9 @@ impl CpuExecutor {
 
     /// Runs a closure on a thread of the pool; a panic of it is the caller's.
     fn on_pool<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Later<'static, T> {
-        let done = Signal::default();
-        let set = done.clone();
-        self.threads.spawn(move || set.set(catch_unwind(AssertUnwindSafe(work))));
-        Box::pin(async move { done.await.unwrap_or_else(|panic| resume_unwind(panic)) })
+        let (job, done) = job(work);
+        self.threads.spawn(job);
+        Box::pin(done)
     }
 
     /// The weights of a plan's tensors, loaded where they are not there yet.
@@ -75,10 +73,9 @@ impl CpuExecutor {
         if let Some(found) = of_tensors(&weights, plan.graph()) {
             return Ok(found);
         }
-        let (loader, plan) = (Arc::clone(&self.loader), Arc::clone(plan));
+        let (loader, planned) = (Arc::clone(&self.loader), Arc::clone(plan));
         let known = weights.keys().cloned().collect();
-        let graph = Arc::clone(&plan);
-        weights.extend(self.on_pool(move || load(&*loader, graph.graph(), &known)).await?);
+        weights.extend(self.on_pool(move || load(&*loader, planned.graph(), &known)).await?);
         of_tensors(&weights, plan.graph()).ok_or_else(|| Error::shape("weights", "were not loaded"))
     }
 

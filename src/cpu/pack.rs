@@ -11,7 +11,7 @@ pub const MOST_ROWS: usize = 14;
 /// How wide this processor's register tiles are.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    /// Most rows.
+    /// The most rows that a tile of this shape has.
     pub rows: usize,
     /// Columns: two vectors.
     pub cols: usize,

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use report::{Choice, OpTime, Peak, Startup, Tuning};
-pub use signal::Signal;
+pub use signal::{Signal, job};
 
 use crate::error::Result;
 use crate::graph::Plan;

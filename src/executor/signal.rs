@@ -1,6 +1,7 @@
 //! A value that one thread sets once and another awaits.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -60,6 +61,16 @@ impl<T> Future for Signal<T> {
             }
         }
     }
+}
+
+/// Work as a job for any thread, and its result to await there; if the work panics, whoever awaits it does.
+pub fn job<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> (impl FnOnce() + Send + 'static, impl Future<Output = T> + Send + 'static) {
+    let done = Signal::default();
+    let set = done.clone();
+    let run = move || set.set(catch_unwind(AssertUnwindSafe(work)));
+    (run, async move { done.await.unwrap_or_else(|panic| resume_unwind(panic)) })
 }
 
 #[cfg(test)]

@@ -268,8 +268,11 @@ impl Graph {
         for id in inputs.iter().flatten() {
             let tensor = self.tensor(*id);
             // Pixels, and the table that normalises them, come as they are.
-            let fits = tensor.dtype == Dtype::from(self.precision) || matches!(op, Op::Unfold(_));
-            if !fits || matches!(op, Op::Unfold(_)) && tensor.dtype == Dtype::F16 {
+            let fits = match op {
+                Op::Unfold(_) => tensor.dtype != Dtype::F16,
+                _ => tensor.dtype == Dtype::from(self.precision),
+            };
+            if !fits {
                 return refused(format!("operand `{}` is {:?}", tensor.name, tensor.dtype));
             }
             if tensor.kind == Kind::Activation && !self.written[id.0] {

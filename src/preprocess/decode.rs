@@ -52,10 +52,11 @@ impl Image {
             .ok()
             .filter(|format| format.reading_enabled())
             .ok_or_else(|| fail("not an image in a supported format (PNG, JPEG, WebP, GIF, BMP or TIFF)".into()))?;
-        if let Some(reason) = jpeg::refusal(bytes).filter(|_| format == ImageFormat::Jpeg) {
+        let is = |wanted| format == wanted;
+        if let Some(reason) = is(ImageFormat::Jpeg).then(|| jpeg::refusal(bytes)).flatten() {
             return Err(fail(reason.into()));
         }
-        let tags = Tags::read(bytes).filter(|_| format == ImageFormat::Tiff);
+        let tags = is(ImageFormat::Tiff).then(|| Tags::read(bytes)).flatten();
         let tag = |number| tags.as_ref().and_then(|tags| tags.get(number));
         if tag(tags::FILL_ORDER) == Some(2) {
             return Err(fail(
@@ -69,7 +70,7 @@ impl Image {
         if tag(tags::EXTRA_SAMPLES) == Some(1) {
             divide_alpha_out(&mut decoded);
         }
-        if let Some(surround) = gif::surround(bytes).filter(|_| format == ImageFormat::Gif) {
+        if let Some(surround) = is(ImageFormat::Gif).then(|| gif::surround(bytes)).flatten() {
             fill(&mut decoded, &surround);
         }
         let (width, height) = (decoded.width() as usize, decoded.height() as usize);

@@ -142,7 +142,7 @@ impl SessionBuilder {
                 (self.cpu(loader, reason.as_deref())?, self.note(reason))
             }
         };
-        Ok(Engine::new(model, executor, weights, self.precision, note, self.listener).into())
+        Ok(Session::of(Engine::new(model, executor, weights, self.precision, note, self.listener)))
     }
 
     /// What a user should know of a run on the processor; `no_gpu` says why one that asked for the best device runs there.

@@ -31,13 +31,11 @@ impl std::fmt::Debug for Session {
     }
 }
 
-impl From<Engine> for Session {
-    fn from(engine: Engine) -> Session {
+impl Session {
+    pub(super) fn of(engine: Engine) -> Session {
         Session(Arc::new(engine))
     }
-}
 
-impl Session {
     /// The model that the session runs.
     #[must_use]
     pub fn model(&self) -> &Model {

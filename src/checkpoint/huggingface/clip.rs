@@ -1,6 +1,6 @@
 //! The vision towers of CLIP and SigLIP: alone, with a projection or a classifier, or as part of the whole model.
 
-use super::{KEYS, agree, by_processor, has_heads, has_no_labels, heads, image_size, in_block, states_no_labels};
+use super::{KEYS, agree, by_processor, has_heads, has_no_labels, heads, image_size, in_block};
 use crate::checkpoint::{Family, keys};
 use serde_json::{Value, json};
 
@@ -72,12 +72,11 @@ fn is_siglip(names: &Names) -> bool {
     !own.has("embeddings.class_embedding") && !own.has("pre_layrnorm.weight")
 }
 
-/// Whether a state dict whose configuration names no class is a classifier's of no labels: classifiers have the configuration of
-/// both towers, but the images' tower alone.
-fn is_headless_classifier(names: &Names) -> bool {
-    let both_configured = names.field("vision_config").is_some();
+/// Whether the tensors are those of a classifier that may lack its head: its configuration is of both towers, but it has the
+/// images' tower alone.
+fn is_one_tower_of_two(names: &Names) -> bool {
     let other_tensors = names.iter().any(|name| name.starts_with("text_") || name == "visual_projection.weight");
-    names.class().is_empty() && states_no_labels(names) && both_configured && !other_tensors
+    names.field("vision_config").is_some() && !other_tensors
 }
 
 fn configure(names: &Names) -> Result<VitConfig> {
@@ -119,7 +118,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     cfg.head = if cfg.num_classes > 0 { Head::Linear } else { Head::None };
     // CLIP normalises its class token alone, after pooling; SigLIP every token.
     cfg.final_norm = siglip;
-    let classifies = cfg.head != Head::None || has_no_labels(names) || is_headless_classifier(names);
+    let classifies = cfg.head != Head::None || has_no_labels(names, is_one_tower_of_two(names));
     let headless =
         config.bool_field("vision_use_head")? == Some(false) || !own.any("head.probe") && config.config.is_none();
     if siglip && !classifies && !own.has("head.probe") && (!headless || own.has("head.layernorm.weight")) {

@@ -1,8 +1,6 @@
 //! DINOv2, with registers or without.
 
-use super::{
-    CONV, KEYS, agree, by_processor, common, has_heads, has_no_labels, heads, image_size, in_block, states_no_labels,
-};
+use super::{CONV, KEYS, agree, by_processor, common, has_heads, has_no_labels, heads, image_size, in_block};
 use crate::checkpoint::names::Names;
 use crate::checkpoint::positions::{Positions, Resample};
 use crate::checkpoint::recipe::{Part, Recipe};
@@ -92,8 +90,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
         cfg.head = Head::None;
     }
     // Only classifiers put the model's name before its tensors, so a state dict shows its class where the configuration doesn't.
-    let wrapped = own.whole(CONV) != CONV && names.class().is_empty();
-    if cfg.num_classes > 0 || has_no_labels(names) || wrapped && states_no_labels(names) {
+    if cfg.num_classes > 0 || has_no_labels(names, own.whole(CONV) != CONV) {
         cfg.pool = Pooling::ClassAndMean { from: cfg.prefix_tokens(), layers: 1 };
     }
     let table = own.expect("embeddings.position_embeddings", 3, FAMILY.name)?[1];

@@ -58,8 +58,11 @@ fn agree(config: &Names, own: &Names, conv: &str) -> Result<()> {
 }
 
 /// Whether the class is a classifier without labels. The library then leaves out only the last layer.
-fn has_no_labels(names: &Names) -> bool {
-    states_no_labels(names) && names.class().contains("ForImageClassification")
+///
+/// `classifies` says whether the tensors are those of a classifier, for a configuration that names no class.
+fn has_no_labels(names: &Names, classifies: bool) -> bool {
+    states_no_labels(names)
+        && (names.class().contains("ForImageClassification") || names.class().is_empty() && classifies)
 }
 
 /// Whether the configuration says that there are no labels.
@@ -72,7 +75,7 @@ fn states_no_labels(names: &Names) -> bool {
 fn has_heads(names: &Names, family: &'static str) -> Result<()> {
     let class = names.class();
     let heads: &[&str] = match class {
-        _ if has_no_labels(names) => &[],
+        _ if has_no_labels(names, false) => &[],
         _ if class.ends_with("ForImageClassification") => &["classifier.weight"],
         _ if class.ends_with("ForImageClassificationWithTeacher") => {
             &["cls_classifier.weight", "distillation_classifier.weight"]

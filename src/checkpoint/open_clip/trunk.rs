@@ -15,7 +15,7 @@ use crate::ops::{Activation, PoolKind};
 enum Proj {
     /// The trunk's own classifier, whose width is that of the embedding.
     Classifier,
-    /// Nothing.
+    /// No projection: the pooled vector is the embedding.
     None,
     /// `head.proj`.
     Linear,

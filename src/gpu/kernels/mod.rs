@@ -56,8 +56,10 @@ impl Capabilities {
     /// [`Error::Precision`] if the adapter does not compute in it; [`Error::Kernels`] if it, or the precision, does not have
     /// what the named kernels need.
     pub fn new(report: &Adapter, kernels: Kernels, precision: Precision) -> Result<Self> {
-        let lacks =
-            |reason: String| Err(Error::Kernels { adapter: report.name.clone(), kernels: kernels.name(), reason });
+        let refused = |reason: String, precision| {
+            Err(Error::Kernels { adapter: report.name.clone(), kernels: kernels.name(), precision, reason })
+        };
+        let lacks = |reason: String| refused(reason, None);
         let available: &[&str] = if report.f16 { &["f32", "f16"] } else { &["f32"] };
         if !available.contains(&precision.name()) {
             return Err(Error::Precision { device: report.name.clone(), precision: precision.name(), available });
@@ -69,7 +71,7 @@ impl Capabilities {
                 return lacks(format!("the software kernels need subgroups of 8, it has {:?}", report.subgroups));
             }
             Kernels::Matrix if precision != Precision::F16 => {
-                return lacks("the matrix kernels compute in f16".into());
+                return refused("the matrix kernels compute in f16".into(), Some("f16"));
             }
             Kernels::Matrix if matrices.is_none() => {
                 return lacks("it has no cooperative matrices of 8x8 or 16x16 from f16 to f32".into());
