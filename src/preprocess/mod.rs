@@ -2,14 +2,8 @@
 
 #[cfg(feature = "decode")]
 mod decode;
-#[cfg(feature = "decode")]
-mod gif;
 mod image;
-#[cfg(feature = "decode")]
-mod jpeg;
 mod resize;
-#[cfg(feature = "decode")]
-mod tags;
 mod transform;
 
 #[cfg(feature = "decode")]
