@@ -6,6 +6,8 @@
 mod canonical;
 mod convert;
 mod files;
+#[cfg(feature = "cli")]
+mod fingerprint;
 mod foreign;
 mod from_scratch;
 mod header;

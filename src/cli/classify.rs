@@ -1,140 +1,205 @@
 //! `vit-gpu classify`: prints the class names and scores of images.
 
-use std::ffi::OsString;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use clap::ValueEnum;
 use serde_json::json;
 use vit_gpu::{Prediction, Session};
 
-use super::folders::{FolderOptions, find};
-use super::inputs::{Input, run_batches};
-use super::options::{BatchSize, ImageOptions, RunOptions};
-use super::outputs::record;
+use super::batches::{Batches, Input};
+use super::options::{ImageOptions, OutputOptions, PhotoOptions, RunOptions, log_tuning};
+use super::outputs::{Convert, Encode, Format, parquet_of_classes, record};
+use super::sort::SortOptions;
 use super::{Ended, Failure};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images, folders of images, or - for an image on standard input
-    #[arg(required = true, value_name = "IMAGE|DIR|-")]
-    images: Vec<OsString>,
-    /// How many classes to report
-    #[arg(long, short = 'k', default_value_t = 5, value_name = "K", value_parser = at_least_one)]
-    top_k: usize,
-    /// Output format: text, one JSON array, one JSON object per line, or CSV
-    #[arg(long, short = 'f', value_enum, default_value = "text")]
-    format: Format,
-    /// How many images are run together: a number or auto
-    #[arg(long, default_value = "auto", value_name = "N|auto")]
-    batch_size: BatchSize,
+    #[command(flatten)]
+    photos: PhotoOptions,
+    /// How many classes to report [default: 5, or with --threshold all]
+    #[arg(long, short = 'k', value_name = "K", value_parser = at_least_one)]
+    top_k: Option<usize>,
+    /// Report only classes with this score or more
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    threshold: Option<f32>,
+    /// Output format: text, one JSON array, one JSON object per line, or CSV [default: what --output ends in, else text]
+    #[arg(long, short = 'f', value_name = "text|json|jsonl|csv", value_parser = format)]
+    format: Option<Format>,
+    #[command(flatten)]
+    output: OutputOptions,
+    #[command(flatten)]
+    sort: SortOptions,
     #[command(flatten)]
     image: ImageOptions,
-    #[command(flatten)]
-    folders: FolderOptions,
     #[command(flatten)]
     run: RunOptions,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-    Jsonl,
-    Csv,
-}
+/// What `--output` may end in.
+const FILES: [Format; 5] = [Format::Text, Format::Json, Format::Jsonl, Format::Csv, Format::Parquet];
 
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&k| k > 0).ok_or_else(|| "expected a whole number, 1 or more".to_owned())
 }
 
-pub fn run(args: &Args) -> Ended {
-    let inputs = find(&args.images, &args.folders, &args.run.verbosity)?;
-    let session = args.run.session()?;
-    let mut printer = Printer { format: args.format, session: &session, out: io::stdout().lock(), printed: 0 };
-    printer.begin()?;
-    let how = (args.image.orient(), args.batch_size, args.run.verbosity.quiet);
-    let outcome = run_batches(
-        &session,
-        &inputs,
-        how,
-        |pixels| session.classify_pixels(pixels, args.top_k),
-        |input, result| printer.print(input, result),
-    );
-    // What was printed is whole, whatever ended the run.
-    printer.end()?;
-    let outcome = outcome?;
-    args.run.verbosity.tuning(&session);
-    Ok(outcome)
+fn format(text: &str) -> Result<Format, String> {
+    match text {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        "jsonl" => Ok(Format::Jsonl),
+        "csv" => Ok(Format::Csv),
+        "parquet" => Err("a Parquet file can't be printed: use --output FILE.parquet".to_owned()),
+        _ => Err("expected text, json, jsonl or csv".to_owned()),
+    }
 }
 
-struct Printer<'a> {
+impl Args {
+    fn format(&self) -> Result<Format, Failure> {
+        match (self.format, &self.output.output) {
+            (Some(format), _) => Ok(format),
+            (None, Some(path)) => Format::of(path, &FILES),
+            (None, None) => Ok(Format::Text),
+        }
+    }
+
+    /// What rows depend on.
+    fn options(&self, format: Format, top_k: usize) -> BTreeMap<String, String> {
+        let mut options = BTreeMap::from([
+            ("--format".to_owned(), format!("{format:?}").to_lowercase()),
+            ("--top-k".to_owned(), top_k.to_string()),
+        ]);
+        options.extend(self.threshold.map(|threshold| ("--threshold".to_owned(), threshold.to_string())));
+        options.extend(self.image.options());
+        options
+    }
+}
+
+pub fn run(args: &Args) -> Ended {
+    let format = args.format()?;
+    let inputs = args.photos.find(args.output.resume)?;
+    let sorter = args.sort.sorter(args.output.resume)?;
+    let output = args.output.open()?;
+    let session = args.run.session()?;
+    let classes = session.checkpoint().config.num_classes;
+    let top_k = args.top_k.unwrap_or(if args.threshold.is_some() { classes.max(1) } else { 5 });
+    let batches = Batches {
+        session: &session,
+        inputs: &inputs,
+        reading: args.image.reading(),
+        batch_size: args.photos.batch_size,
+    };
+    let compute = |pixels: &[_]| {
+        let mut all = session.classify_pixels(pixels, top_k)?;
+        if let Some(threshold) = args.threshold {
+            all.iter_mut().flatten().for_each(|classes| classes.retain(|class| class.score >= threshold));
+        }
+        Ok(all)
+    };
+    let sort = |input: &Input, classes: &Vec<Prediction>| {
+        if let Some(sorter) = &sorter {
+            sorter.sort(input, classes.first());
+        }
+    };
+    let rows = Rows { format, session: &session, threshold: args.threshold };
+    let ended = batches.write(output, &rows, args.options(format, top_k), compute, sort)?;
+    args.output.say(inputs.len());
+    log_tuning(&session);
+    Ok(ended)
+}
+
+/// Predictions as rows of any format.
+struct Rows<'a> {
     format: Format,
     session: &'a Session,
-    out: io::StdoutLock<'a>,
-    printed: usize,
+    threshold: Option<f32>,
 }
 
-impl Printer<'_> {
-    fn begin(&mut self) -> io::Result<()> {
-        match self.format {
-            Format::Json => write!(self.out, "["),
-            Format::Csv => writeln!(self.out, "image,rank,index,label,score,error"),
-            Format::Text | Format::Jsonl => Ok(()),
-        }
+impl Encode<Vec<Prediction>> for Rows<'_> {
+    fn head(&self) -> io::Result<Vec<u8>> {
+        Ok(match self.format {
+            Format::Json => b"[".to_vec(),
+            Format::Csv => b"image,rank,index,label,score,error\n".to_vec(),
+            _ => Vec::new(),
+        })
     }
 
-    fn end(&mut self) -> io::Result<()> {
+    fn row(
+        &self,
+        number: usize,
+        input: &Input,
+        result: &vit_gpu::Result<Vec<Prediction>>,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
         match self.format {
-            Format::Json => writeln!(self.out, "\n]"),
-            _ => Ok(()),
-        }?;
-        self.out.flush()
-    }
-
-    fn print(&mut self, input: &Input, result: vit_gpu::Result<Vec<Prediction>>) -> Result<(), Failure> {
-        let image = input.name();
-        match self.format {
-            Format::Text => self.text(&image, result)?,
-            Format::Csv => self.csv(&image, result)?,
-            Format::Json | Format::Jsonl => {
-                let object = record(self.session, input, "predictions", result.map(|predictions| json!(predictions)));
-                match (self.format, self.printed) {
-                    (Format::Jsonl, _) => writeln!(self.out, "{object}")?,
-                    (_, 0) => write!(self.out, "\n{object}")?,
-                    _ => write!(self.out, ",\n{object}")?,
+            Format::Text => self.text(input, result, out),
+            Format::Csv => csv(input, result, out),
+            format => {
+                let predictions = result.as_ref().map(|predictions| json!(predictions));
+                let object = record(self.session, input, "predictions", predictions);
+                match (format, number) {
+                    (Format::Json, 0) => write!(out, "\n{object}"),
+                    (Format::Json, _) => write!(out, ",\n{object}"),
+                    _ => writeln!(out, "{object}"),
                 }
             }
         }
-        self.printed += 1;
-        Ok(())
     }
 
-    /// Prints one image as text. Images without a result are not printed: their error is already on stderr.
-    fn text(&mut self, image: &str, result: vit_gpu::Result<Vec<Prediction>>) -> io::Result<()> {
+    fn tail(&self) -> Vec<u8> {
+        if self.format == Format::Json { b"\n]\n".to_vec() } else { Vec::new() }
+    }
+
+    fn convert(&self) -> Option<Box<Convert<'_>>> {
+        let about = [
+            ("model", self.session.model().name().to_owned()),
+            ("device", self.session.device().to_owned()),
+            ("precision", self.session.precision().name().to_owned()),
+        ];
+        (self.format == Format::Parquet)
+            .then(|| Box::new(move |rows, out| parquet_of_classes(rows, out, &about)) as Box<Convert<'_>>)
+    }
+}
+
+impl Rows<'_> {
+    /// Images without a result are not printed: their error is already on stderr.
+    fn text(&self, input: &Input, result: &vit_gpu::Result<Vec<Prediction>>, out: &mut Vec<u8>) -> io::Result<()> {
         let Ok(predictions) = result else { return Ok(()) };
-        writeln!(self.out, "{image}")?;
+        writeln!(out, "{}", input.name())?;
+        let probabilities = self.session.checkpoint().labels.scores().are_probabilities();
         for Prediction { index, label, score } in predictions {
-            let label = label.unwrap_or_else(|| format!("class {index}"));
-            if self.session.checkpoint().labels.scores().are_probabilities() {
-                writeln!(self.out, "  {:5.1} %  {label}", 100.0 * score)?;
+            let class = format!("class {index}");
+            let label = label.as_deref().unwrap_or(&class);
+            if probabilities {
+                writeln!(out, "  {:5.1} %  {label}", 100.0 * score)?;
             } else {
-                writeln!(self.out, "  {score:10.4}  {label}")?;
+                writeln!(out, "  {score:10.4}  {label}")?;
             }
         }
-        Ok(())
+        match self.threshold.filter(|_| predictions.is_empty()) {
+            Some(threshold) => writeln!(out, "  no class has a score of {threshold} or more"),
+            None => Ok(()),
+        }
     }
+}
 
-    fn csv(&mut self, image: &str, result: vit_gpu::Result<Vec<Prediction>>) -> io::Result<()> {
-        let mut writer = csv::Writer::from_writer(&mut self.out);
-        match result {
-            Ok(predictions) => {
-                for (rank, Prediction { index, label, score }) in predictions.into_iter().enumerate() {
-                    let (rank, index, score) = ((rank + 1).to_string(), index.to_string(), score.to_string());
-                    writer.write_record([image, &rank, &index, &label.unwrap_or_default(), &score, ""])?;
-                }
+/// A row for each class. An image without any has one row, with its error if it has one.
+fn csv(input: &Input, result: &vit_gpu::Result<Vec<Prediction>>, out: &mut Vec<u8>) -> io::Result<()> {
+    let mut writer = csv::Writer::from_writer(out);
+    let mut row = |rest: [&str; 5]| {
+        writer.write_field(input.name_bytes())?;
+        writer.write_record(rest)
+    };
+    match result {
+        Ok(predictions) => {
+            for (rank, Prediction { index, label, score }) in predictions.iter().enumerate() {
+                let (rank, index, score) = ((rank + 1).to_string(), index.to_string(), score.to_string());
+                row([&rank, &index, label.as_deref().unwrap_or_default(), &score, ""])?;
             }
-            Err(error) => writer.write_record([image, "", "", "", "", &error.to_string()])?,
+            if predictions.is_empty() {
+                row([""; 5])?;
+            }
         }
-        writer.flush()
+        Err(error) => row(["", "", "", "", &error.to_string()])?,
     }
+    writer.flush()
 }

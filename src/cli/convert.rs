@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use vit_gpu::internals::checkpoint::Storage;
 
-use super::options::{ModelOptions, Verbosity};
+use super::options::ModelOptions;
 use super::{Ended, Outcome};
 
 #[derive(clap::Args)]
@@ -17,13 +17,11 @@ pub struct Args {
     dtype: Storage,
     #[command(flatten)]
     model: ModelOptions,
-    #[command(flatten)]
-    verbosity: Verbosity,
 }
 
 pub fn run(args: &Args) -> Ended {
     let checkpoint = args.model.open()?;
     checkpoint.save(&args.output, args.dtype)?;
-    args.verbosity.say(&format!("{}: {} from {}", args.output.display(), checkpoint.name, checkpoint.family));
+    log::info!("{}: {} from {}", args.output.display(), checkpoint.name, checkpoint.family);
     Ok(Outcome::Done)
 }

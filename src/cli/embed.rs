@@ -1,8 +1,8 @@
-//! `vit-gpu embed`: one pooled vector an image, or its tokens or patches, as .npy, .npz, .safetensors or JSON lines.
+//! `vit-gpu embed`: one pooled vector an image, or its tokens or patches, as arrays, tables or JSON lines.
 
-use std::ffi::OsString;
-use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
 
 use serde_json::json;
 use vit_gpu::Session;
@@ -10,20 +10,17 @@ use vit_gpu::internals::model::VitConfig;
 use vit_gpu::internals::normalize;
 use vit_gpu::internals::preprocess::Pixels;
 
-use super::folders::{FolderOptions, find};
-use super::inputs::run_batches;
-use super::options::{BatchSize, ImageOptions, RunOptions};
-use super::outputs::{Format, Pending, Row, create, format_of, record, write_rows};
+use super::batches::{Batches, Input};
+use super::options::{ImageOptions, OutputOptions, PhotoOptions, RunOptions, log_tuning};
+use super::outputs::{Convert, Encode, Format, npy_head, npz, parquet_of_embeddings, record, safetensors_head};
 use super::{Ended, Failure};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images, folders of images, or - for an image on standard input
-    #[arg(required = true, value_name = "IMAGE|DIR|-")]
-    images: Vec<OsString>,
-    /// Output file: .npy, .npz, .safetensors or .jsonl, one row per image in input order [default: JSON lines on stdout]
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    photos: PhotoOptions,
+    #[command(flatten)]
+    output: OutputOptions,
     /// What to write: the pooled vector [F], all tokens [T, D], or only the patches [rows, columns, D]
     #[arg(long, default_value = "pooled", value_name = "WHAT")]
     of: Of,
@@ -33,23 +30,21 @@ pub struct Args {
     /// Scale every vector to length 1
     #[arg(long)]
     normalize: bool,
-    /// How many images are run together: a number or auto
-    #[arg(long, default_value = "auto", value_name = "N|auto")]
-    batch_size: BatchSize,
     #[command(flatten)]
     image: ImageOptions,
-    #[command(flatten)]
-    folders: FolderOptions,
     #[command(flatten)]
     run: RunOptions,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Of {
     Pooled,
     Tokens,
     Patches,
 }
+
+/// What `--output` may end in.
+const FILES: [Format; 6] = [Format::Npy, Format::Npz, Format::Safetensors, Format::Parquet, Format::Jsonl, Format::Csv];
 
 impl Args {
     /// Shape of what is written for one image.
@@ -76,52 +71,139 @@ impl Args {
         }
         Ok(rows)
     }
+
+    fn format(&self) -> Result<Format, Failure> {
+        let Some(path) = &self.output.output else { return Ok(Format::Jsonl) };
+        let format = Format::of(path, &FILES)?;
+        if format == Format::Csv && self.of != Of::Pooled {
+            return Err(Failure::Usage("a CSV file has one vector for each image: use --of pooled".into()));
+        }
+        Ok(format)
+    }
+
+    /// What rows depend on.
+    fn options(&self, format: Format) -> BTreeMap<String, String> {
+        let given = |name: &str, value: String| (name.to_owned(), value);
+        let mut options = BTreeMap::from([
+            given("--output's format", format!("{format:?}").to_lowercase()),
+            given("--of", format!("{:?}", self.of).to_lowercase()),
+        ]);
+        options.extend(self.layer.map(|layer| given("--layer", layer.to_string())));
+        options.extend(self.normalize.then(|| given("--normalize", "given".to_owned())));
+        options.extend(self.image.options());
+        options
+    }
 }
 
 pub fn run(args: &Args) -> Ended {
-    let format = match &args.output {
-        None => Format::Jsonl,
-        Some(path) => format_of(path)?,
-    };
+    let format = args.format()?;
     if args.layer.is_some() && args.of == Of::Pooled {
         return Err(Failure::Usage("--layer needs --of tokens or --of patches".into()));
     }
-    let inputs = find(&args.images, &args.folders, &args.run.verbosity)?;
-    let pending = args.output.as_deref().map(Pending::create).transpose()?;
+    let inputs = args.photos.find(args.output.resume)?;
+    let output = args.output.open()?;
     let session = args.run.session()?;
-    let how = (args.image.orient(), args.batch_size, args.run.verbosity.quiet);
-    let compute = |pixels: &[_]| args.compute(&session, pixels);
     let shape = args.shape(&session.checkpoint().config);
+    let batches = Batches {
+        session: &session,
+        inputs: &inputs,
+        reading: args.image.reading(),
+        batch_size: args.photos.batch_size,
+    };
+    let rows = Rows { format, session: &session, inputs: &inputs, shape };
+    let compute = |pixels: &[_]| args.compute(&session, pixels);
+    let ended = batches.write(output, &rows, args.options(format), compute, |_, _| ())?;
+    args.output.say(inputs.len());
+    log_tuning(&session);
+    Ok(ended)
+}
 
-    if format == Format::Jsonl {
-        // Written as results arrive, so that a reader can start at once and nothing is lost if the run ends early.
-        let mut out: Box<dyn Write> = match &pending {
-            None => Box::new(io::stdout().lock()),
-            Some(pending) => Box::new(BufWriter::new(create(pending.part())?)),
-        };
-        let outcome = run_batches(&session, &inputs, how, compute, |input, result| {
-            let result = result.map(|embedding| nested(&embedding, &shape));
-            Ok(writeln!(out, "{}", record(&session, input, "embedding", result))?)
-        });
-        out.flush()?;
-        let outcome = outcome?;
-        pending.map_or(Ok(()), Pending::finish)?;
-        args.run.verbosity.tuning(&session);
-        return Ok(outcome);
+/// Vectors as rows of any format.
+struct Rows<'a> {
+    format: Format,
+    session: &'a Session,
+    inputs: &'a [Input],
+    /// The shape of one row.
+    shape: Vec<usize>,
+}
+
+impl Rows<'_> {
+    fn whole_shape(&self) -> Vec<usize> {
+        std::iter::once(self.inputs.len()).chain(self.shape.iter().copied()).collect()
+    }
+}
+
+impl Encode<Vec<f32>> for Rows<'_> {
+    fn head(&self) -> io::Result<Vec<u8>> {
+        Ok(match self.format {
+            Format::Npy | Format::Npz => npy_head(&self.whole_shape()),
+            Format::Safetensors => {
+                let names: Vec<_> = self.inputs.iter().map(Input::name).collect();
+                safetensors_head(&self.whole_shape(), &names)
+            }
+            Format::Csv => {
+                let columns: Vec<_> = (0..self.shape[0]).map(|i| i.to_string()).collect();
+                format!("image,error,{}\n", columns.join(",")).into_bytes()
+            }
+            _ => Vec::new(),
+        })
     }
 
-    let mut rows: Vec<Row> = Vec::with_capacity(inputs.len());
-    let outcome = run_batches(&session, &inputs, how, compute, |input, result| {
-        rows.push((input.name(), result.map_err(|error| error.to_string())));
-        Ok(())
-    })?;
-    if let (Some(path), Some(pending)) = (&args.output, pending) {
-        write_rows(pending.part(), format, &rows, &shape)?;
-        pending.finish()?;
-        args.run.verbosity.say(&format!("{}: {} rows of {shape:?}", path.display(), rows.len()));
+    /// In arrays, the row of an image that failed is NaN, so that row i is always image i.
+    fn row(&self, _: usize, input: &Input, result: &vit_gpu::Result<Vec<f32>>, out: &mut Vec<u8>) -> io::Result<()> {
+        match self.format {
+            Format::Npy | Format::Npz | Format::Safetensors => {
+                let bytes = |value: &f32| value.to_le_bytes();
+                match result {
+                    Ok(values) => out.extend(values.iter().flat_map(bytes)),
+                    Err(_) => {
+                        let len = self.shape.iter().product();
+                        out.extend(std::iter::repeat_n(f32::NAN.to_le_bytes(), len).flatten());
+                    }
+                }
+                Ok(())
+            }
+            Format::Csv => {
+                let mut writer = csv::Writer::from_writer(out);
+                writer.write_field(input.name_bytes())?;
+                let width = self.shape[0];
+                match result {
+                    Ok(values) => {
+                        writer.write_field("")?;
+                        writer.write_record(values.iter().map(f32::to_string))?;
+                    }
+                    Err(error) => {
+                        writer.write_field(error.to_string())?;
+                        writer.write_record(std::iter::repeat_n("", width))?;
+                    }
+                }
+                writer.flush()
+            }
+            _ => {
+                let embedding = result.as_ref().map(|values| nested(values, &self.shape));
+                writeln!(out, "{}", record(self.session, input, "embedding", embedding))
+            }
+        }
     }
-    args.run.verbosity.tuning(&session);
-    Ok(outcome)
+
+    fn convert(&self) -> Option<Box<Convert<'_>>> {
+        match self.format {
+            Format::Npz => Some(Box::new(|rows: File, out: File| {
+                let names: Vec<_> = self.inputs.iter().map(Input::name_bytes).collect();
+                npz(rows, out, &names)
+            })),
+            Format::Parquet => Some(Box::new(|rows: File, out: File| {
+                let about = [
+                    ("model", self.session.model().name().to_owned()),
+                    ("device", self.session.device().to_owned()),
+                    ("precision", self.session.precision().name().to_owned()),
+                    ("shape", json!(self.shape).to_string()),
+                ];
+                parquet_of_embeddings(rows, out, &about)
+            })),
+            _ => None,
+        }
+    }
 }
 
 /// Values as JSON arrays within arrays.

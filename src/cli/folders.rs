@@ -1,15 +1,17 @@
 //! Which images a command line means: files as they are, folders as the images in and below them, `-` as standard input.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use vit_gpu::Error;
 use walkdir::WalkDir;
 
 use super::Failure;
-use super::inputs::Input;
-use super::options::Verbosity;
+use super::batches::Input;
 
 /// How folders are read.
 #[derive(Args)]
@@ -27,11 +29,13 @@ const ENDINGS: [&str; 13] =
 ///
 /// # Errors
 /// [`Failure::Usage`] for a folder with nothing to read.
-pub fn find(arguments: &[OsString], options: &FolderOptions, verbosity: &Verbosity) -> Result<Vec<Input>, Failure> {
+pub fn find(arguments: &[OsString], list: Option<&OsStr>, options: &FolderOptions) -> Result<Vec<Input>, Failure> {
     let mut found = Found::default();
-    for argument in arguments {
-        let path = Path::new(argument);
-        if argument == "-" {
+    let listed = list.map(paths_in).transpose()?.unwrap_or_default();
+    let arguments = arguments.iter().map(|argument| (argument, argument == "-"));
+    for (path, stdin) in arguments.chain(listed.iter().map(|path| (path, false))) {
+        let path = Path::new(path);
+        if stdin {
             found.inputs.push(Input::Stdin);
         } else if path.is_dir() {
             let before = found.inputs.len();
@@ -46,10 +50,35 @@ pub fn find(arguments: &[OsString], options: &FolderOptions, verbosity: &Verbosi
         }
     }
     if let Some(summary) = found.summary() {
-        verbosity.say(&summary);
+        log::info!("{summary}");
     }
-    found.skipped.iter().for_each(|path| verbosity.detail(&format!("skipped: {}", path.display())));
+    found.skipped.iter().for_each(|path| log::debug!("skipped: {}", path.display()));
     Ok(found.inputs)
+}
+
+/// The paths in a list: one on each line, or ended by zero bytes as `find -print0` writes them. `-` is standard input.
+fn paths_in(list: &OsStr) -> Result<Vec<OsString>, Failure> {
+    let mut bytes = Vec::new();
+    let read = if list == "-" {
+        io::stdin().read_to_end(&mut bytes)
+    } else {
+        File::open(list).and_then(|mut file| file.read_to_end(&mut bytes))
+    };
+    read.map_err(|source| Error::Io { path: list.into(), source })?;
+    let end = if bytes.contains(&0) { 0 } else { b'\n' };
+    let lines = bytes.split(|byte| *byte == end).map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    lines.filter(|line| !line.is_empty()).map(|line| path_of(line, list)).collect()
+}
+
+#[cfg(unix)]
+fn path_of(bytes: &[u8], _: &OsStr) -> Result<OsString, Failure> {
+    Ok(<OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes).to_owned())
+}
+
+#[cfg(not(unix))]
+fn path_of(bytes: &[u8], list: &OsStr) -> Result<OsString, Failure> {
+    let text = std::str::from_utf8(bytes);
+    text.map(OsString::from).map_err(|_| Failure::Usage(format!("{}: not UTF-8 text", list.display())))
 }
 
 /// What was found so far.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use vit_gpu::Outputs;
 use vit_gpu::internals::checkpoint::Tensors;
 
-use super::options::RunOptions;
+use super::options::{RunOptions, log_tuning};
 use super::outputs::write_tensors;
 use super::{Ended, Failure, Outcome};
 
@@ -50,9 +50,9 @@ pub fn run(args: &Args) -> Ended {
     }
     write_tensors(&args.output, &tensors, None)?;
     for (name, shape, _) in tensors {
-        args.run.verbosity.detail(&format!("{name} {shape:?}"));
+        log::debug!("{name} {shape:?}");
     }
-    args.run.verbosity.tuning(&session);
+    log_tuning(&session);
     Ok(Outcome::Done)
 }
 

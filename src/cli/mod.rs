@@ -1,7 +1,9 @@
 //! The command line: arguments in, results on stdout, everything else on stderr, exit codes 0, 1 and 2.
 
+mod batches;
 mod bench;
 mod classify;
+mod config;
 mod convert;
 mod devices;
 mod distance;
@@ -11,22 +13,26 @@ mod folders;
 mod forward;
 mod hints;
 mod info;
-mod inputs;
+mod logging;
 mod options;
 mod outputs;
 mod preprocess;
 mod progress;
+mod shell;
+mod sort;
 mod verify;
 
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Vision Transformers on any GPU: safetensors in, PyTorch's numbers out.
 #[derive(Parser)]
 #[command(name = "vit-gpu", version, max_term_width = 100)]
 struct Cli {
+    #[command(flatten)]
+    verbosity: logging::Verbosity,
     #[command(subcommand)]
     command: Command,
 }
@@ -52,6 +58,12 @@ enum Command {
     Verify(verify::Args),
     /// Measure speed for each batch size, after checking the results
     Bench(bench::Args),
+    /// Show the defaults of the model, the device and the batch size, and where each comes from
+    Config(config::Args),
+    /// Print a script that completes arguments in a shell
+    Completions(shell::Completions),
+    /// Print the program's manual page, or write those of all commands to a folder
+    Man(shell::Man),
 }
 
 /// How a command ended.
@@ -61,7 +73,12 @@ enum Outcome {
     Done,
     /// An input failed; everything else was done.
     InputFailed,
+    /// The user ended it early.
+    Interrupted,
 }
+
+/// The exit code of a program that Ctrl-C ends.
+const INTERRUPTED: u8 = 130;
 
 /// Why a command could not go on.
 #[derive(Debug)]
@@ -97,7 +114,20 @@ pub fn main() -> ExitCode {
             print(info);
         }
     }));
-    let ended = match Cli::parse().command {
+    let defaults = config::Defaults::read();
+    let command = Cli::command();
+    let command = match &defaults {
+        Ok(defaults) => defaults.apply(command),
+        Err(_) => command,
+    };
+    let parsed = Cli::from_arg_matches(&command.clone().get_matches());
+    let cli = parsed.unwrap_or_else(|error| error.exit());
+    logging::start(&cli.verbosity);
+    let defaults = match defaults {
+        Ok(defaults) => defaults,
+        Err(failure) => return end(Err(failure)),
+    };
+    end(match cli.command {
         Command::Classify(args) => classify::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Forward(args) => forward::run(&args),
@@ -108,10 +138,18 @@ pub fn main() -> ExitCode {
         Command::Info(args) => info::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),
-    };
+        Command::Config(args) => config::run(&args, &defaults),
+        Command::Completions(args) => shell::completions(&args, Cli::command()),
+        Command::Man(args) => shell::man(&args, Cli::command()),
+    })
+}
+
+/// The exit code of a command that ended like this; an error is printed.
+fn end(ended: Ended) -> ExitCode {
     match ended {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::InputFailed) => ExitCode::from(1),
+        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         // The reader of the output has closed the pipe, as in `vit-gpu classify photos | head -1`. That is not an error.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => fail(&format!("results could not be written: {error}"), 2),
@@ -121,7 +159,7 @@ pub fn main() -> ExitCode {
 }
 
 fn fail(reason: &str, code: u8) -> ExitCode {
-    eprintln!("error: {reason}");
+    log::error!("{reason}");
     ExitCode::from(code)
 }
 
@@ -131,6 +169,6 @@ mod tests {
 
     #[test]
     fn the_arguments_are_consistent() {
-        <Cli as clap::CommandFactory>::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

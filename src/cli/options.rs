@@ -1,11 +1,19 @@
 //! Options that several commands share.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use vit_gpu::internals::checkpoint::Checkpoint;
 use vit_gpu::internals::device::Kernels;
 use vit_gpu::internals::executor::Choice;
 use vit_gpu::{Device, Orient, Precision, Session};
 
+use super::Failure;
+use super::batches::{Input, Reading};
+use super::folders::{FolderOptions, find};
+use super::outputs::Output;
 use super::progress::Progress;
 
 /// The model alone.
@@ -56,8 +64,6 @@ pub struct RunOptions {
     pub precision: Precision,
     #[command(flatten)]
     pub tuning: Tuning,
-    #[command(flatten)]
-    pub verbosity: Verbosity,
 }
 
 /// Options that are rarely needed.
@@ -71,31 +77,6 @@ pub struct Tuning {
     pub kernels: Kernels,
 }
 
-/// How much is said on stderr.
-#[derive(Args)]
-pub struct Verbosity {
-    /// Print nothing but errors on stderr
-    #[arg(long, short, conflicts_with = "verbose")]
-    pub quiet: bool,
-    /// Print more on stderr: the model, the device, the chosen kernels
-    #[arg(long, short)]
-    pub verbose: bool,
-}
-
-impl Verbosity {
-    pub fn say(&self, text: &str) {
-        if !self.quiet {
-            eprintln!("{text}");
-        }
-    }
-
-    pub fn detail(&self, text: &str) {
-        if self.verbose {
-            eprintln!("{text}");
-        }
-    }
-}
-
 impl RunOptions {
     /// Opens the model on the device and says where it runs.
     pub fn session(&self) -> vit_gpu::Result<Session> {
@@ -104,39 +85,37 @@ impl RunOptions {
 
     /// Like [`RunOptions::session`], for the model that `opens` returns.
     pub fn session_of(&self, opens: impl FnOnce() -> vit_gpu::Result<Checkpoint>) -> vit_gpu::Result<Session> {
-        let waiting = Progress::spinner("opening the model", self.verbosity.quiet);
+        let waiting = Progress::spinner("opening the model");
         let session = open(opens()?, &self.device, self.precision, &self.tuning)?;
         drop(waiting);
         if let Some(note) = session.note() {
-            self.verbosity.say(note);
+            log::info!("{note}");
         }
         let checkpoint = session.checkpoint();
-        self.verbosity.detail(&format!(
+        log::debug!(
             "{} ({}, {}) on {} in {}",
             checkpoint.name,
             checkpoint.family,
             checkpoint.dtypes.join("+"),
             session.device(),
             session.precision()
-        ));
+        );
         if !checkpoint.ignored.is_empty() {
-            self.verbosity.detail(&format!("ignored tensors: {}", checkpoint.ignored.join(", ")));
+            log::debug!("ignored tensors: {}", checkpoint.ignored.join(", "));
         }
         Ok(session)
     }
 }
 
-impl Verbosity {
-    /// Prints which kernels were chosen by measurement (with -v), and which are not used.
-    pub fn tuning(&self, session: &Session) {
-        let tuning = session.tuning();
-        for Choice { class, kernel, seconds } in tuning.choices {
-            let how = seconds.map_or("remembered".to_owned(), |seconds| format!("{:.1} us", 1e6 * seconds));
-            self.detail(&format!("kernel for {class}: {kernel} ({how})"));
-        }
-        for (kernel, reason) in tuning.dropped {
-            self.say(&format!("the kernel {kernel} is not used on this device: {reason}"));
-        }
+/// Logs which kernels were chosen by measurement, and which are not used.
+pub fn log_tuning(session: &Session) {
+    let tuning = session.tuning();
+    for Choice { class, kernel, seconds } in tuning.choices {
+        let how = seconds.map_or("remembered".to_owned(), |seconds| format!("{:.1} us", 1e6 * seconds));
+        log::debug!("kernel for {class}: {kernel} ({how})");
+    }
+    for (kernel, reason) in tuning.dropped {
+        log::info!("the kernel {kernel} is not used on this device: {reason}");
     }
 }
 
@@ -160,9 +139,71 @@ pub struct ImageOptions {
     pub no_exif: bool,
 }
 
+/// Which images are run.
+#[derive(Args)]
+pub struct PhotoOptions {
+    /// Images, folders of images, or - for an image on standard input
+    #[arg(required_unless_present = "from_file", value_name = "IMAGE|DIR|-")]
+    images: Vec<OsString>,
+    /// Also run the images and folders in this list, one on each line or ended by zero bytes; - is a list on standard input
+    #[arg(long, value_name = "LIST")]
+    from_file: Option<OsString>,
+    #[command(flatten)]
+    folders: FolderOptions,
+    /// How many images are run together: a number or auto
+    #[arg(long, default_value = "auto", value_name = "N|auto")]
+    pub batch_size: BatchSize,
+}
+
+impl PhotoOptions {
+    /// The images, in order.
+    pub fn find(&self, resume: bool) -> Result<Vec<Input>, Failure> {
+        let piped = self.images.iter().filter(|image| *image == "-").count();
+        if piped + usize::from(self.from_file.as_ref().is_some_and(|list| list == "-")) > 1 {
+            return Err(Failure::Usage("standard input can be read only once".to_owned()));
+        }
+        if resume && piped > 0 {
+            return Err(Failure::Usage(
+                "an image on standard input can't be read again, so --resume can't go on".to_owned(),
+            ));
+        }
+        find(&self.images, self.from_file.as_deref(), &self.folders)
+    }
+}
+
+/// Where results go.
+#[derive(Args)]
+pub struct OutputOptions {
+    /// Write to this file, one row for each image in input order; its ending is the format [default: stdout]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Go on where an earlier run with the same --output stopped
+    #[arg(long)]
+    pub resume: bool,
+}
+
+impl OutputOptions {
+    pub fn open(&self) -> Result<Output, Failure> {
+        Output::open(self.output.as_deref(), self.resume)
+    }
+
+    /// Says what was written.
+    pub fn say(&self, images: usize) {
+        if let Some(output) = &self.output {
+            log::info!("{}: the rows of {images} {}", output.display(), if images == 1 { "image" } else { "images" });
+        }
+    }
+}
+
 impl ImageOptions {
-    pub fn orient(&self) -> Orient {
-        if self.no_exif { Orient::AsStored } else { Orient::Exif }
+    /// Those that results depend on.
+    pub fn options(&self) -> BTreeMap<String, String> {
+        self.no_exif.then(|| ("--no-exif".to_owned(), "given".to_owned())).into_iter().collect()
+    }
+
+    pub fn reading(&self) -> Reading {
+        let orient = if self.no_exif { Orient::AsStored } else { Orient::Exif };
+        Reading { orient, ..Reading::default() }
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use vit_gpu::internals::checkpoint::Checkpoint;
 
-use super::inputs::{Input, named};
-use super::options::{ImageOptions, ModelOptions, Verbosity};
+use super::batches::{Input, named};
+use super::options::{ImageOptions, ModelOptions};
 use super::outputs::write_tensors;
 use super::{Ended, Outcome};
 
@@ -21,8 +21,6 @@ pub struct Args {
     reading: ImageOptions,
     #[command(flatten)]
     model: ModelOptions,
-    #[command(flatten)]
-    verbosity: Verbosity,
 }
 
 pub fn run(args: &Args) -> Ended {
@@ -32,10 +30,10 @@ pub fn run(args: &Args) -> Ended {
         None => args.model.open()?.transform,
     };
     let input = if args.image == "-" { Input::Stdin } else { Input::File(PathBuf::from(&args.image)) };
-    let image = input.read(args.reading.orient())?;
+    let image = args.reading.reading().decode(&input.bytes()?, &input.name())?;
     let pixels = transform.apply(&image).map_err(|error| named(error, &input))?;
     let (h, w) = pixels.size;
     write_tensors(&args.output, &[("pixel_values", vec![1, 3, h, w], &pixels.planes(&transform.table()))], None)?;
-    args.verbosity.detail(&format!("{transform:?}"));
+    log::debug!("{transform:?}");
     Ok(Outcome::Done)
 }

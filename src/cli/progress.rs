@@ -1,29 +1,47 @@
 //! A progress bar that appears after one second, and only if stderr is a terminal.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, WeakProgressBar};
+
+/// The bar that is shown, if any.
+static SHOWN: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
+
+/// Hides the bar while `print` runs.
+pub fn hidden<R>(print: impl FnOnce() -> R) -> R {
+    let bar = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(WeakProgressBar::upgrade);
+    match bar {
+        Some(bar) => bar.suspend(print),
+        None => print(),
+    }
+}
 
 /// A progress bar; dropping it removes it from the terminal.
 pub struct Progress(ProgressBar);
 
 impl Progress {
-    pub fn bar(total: usize, quiet: bool) -> Progress {
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} images, {per_sec}, {eta} left");
-        Progress::start(ProgressBar::new(total as u64), style, quiet)
+    /// A bar for so many images, of which the first `done` need nothing more.
+    pub fn bar(total: usize, done: usize) -> Progress {
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} images, {per_sec}, {eta} left{msg}");
+        let bar = ProgressBar::new(total as u64).with_position(done as u64);
+        bar.reset_eta();
+        Progress::start(bar, style)
     }
 
-    pub fn spinner(what: &'static str, quiet: bool) -> Progress {
+    pub fn spinner(what: &'static str) -> Progress {
         let bar = ProgressBar::new_spinner().with_message(what);
-        Progress::start(bar, ProgressStyle::with_template("{spinner} {msg} ({elapsed})"), quiet)
+        Progress::start(bar, ProgressStyle::with_template("{spinner} {msg} ({elapsed})"))
     }
 
-    fn start(bar: ProgressBar, style: Result<ProgressStyle, indicatif::style::TemplateError>, quiet: bool) -> Progress {
+    fn start(bar: ProgressBar, style: Result<ProgressStyle, indicatif::style::TemplateError>) -> Progress {
         bar.set_draw_target(ProgressDrawTarget::hidden());
         if let Ok(style) = style {
             bar.set_style(style);
         }
-        if !quiet {
+        // With --quiet there is no bar.
+        if log::max_level() >= log::Level::Info {
+            *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.downgrade());
             let later = bar.downgrade();
             std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_secs(1));
@@ -40,9 +58,9 @@ impl Progress {
         self.0.inc(by as u64);
     }
 
-    /// Hides the bar while `print` runs.
-    pub fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
-        self.0.suspend(print)
+    /// Says behind the bar which stage the others wait for.
+    pub fn limited_by(&self, stage: &'static str) {
+        self.0.set_message(format!(", limited by {stage}"));
     }
 }
 

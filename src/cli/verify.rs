@@ -9,10 +9,10 @@ use vit_gpu::internals::device::Kernels;
 use vit_gpu::internals::model::random::HashedValues;
 use vit_gpu::{Device, Error, Outputs, Precision, Session};
 
+use super::batches::named;
 use super::distance::{Comparison, Distance};
 use super::folders::{FolderOptions, find};
-use super::inputs::named;
-use super::options::{Format, ImageOptions, ModelOptions, Verbosity};
+use super::options::{Format, ImageOptions, ModelOptions, log_tuning};
 use super::progress::Progress;
 use super::{Ended, Failure, Outcome};
 
@@ -42,8 +42,6 @@ pub struct Args {
     image: ImageOptions,
     #[command(flatten)]
     folders: FolderOptions,
-    #[command(flatten)]
-    verbosity: Verbosity,
 }
 
 pub fn run(args: &Args) -> Ended {
@@ -54,7 +52,7 @@ pub fn run(args: &Args) -> Ended {
     let batches: Vec<&[f32]> = planes.chunks(image * args.batch_size as usize).collect();
 
     let mut runs = offered(args, &checkpoint)?;
-    let progress = Progress::bar(batches.len() * runs.len(), args.verbosity.quiet);
+    let progress = Progress::bar(batches.len() * runs.len(), 0);
     // Only one session at a time is open, because several copies of a large model may not fit into memory.
     let wanted = match batches.iter().map(|batch| reference.forward(batch, true)).collect::<Result<Vec<_>, _>>() {
         Ok(wanted) => wanted,
@@ -80,7 +78,7 @@ pub fn run(args: &Args) -> Ended {
             }
             progress.advance(1);
         }
-        args.verbosity.tuning(&session);
+        log_tuning(&session);
     }
     drop(progress);
     let images = planes.len() / image;
@@ -157,14 +155,16 @@ fn inputs(args: &Args, session: &Session) -> Result<(Vec<f32>, usize), Failure> 
         return Ok((planes, 0));
     }
     let table = session.checkpoint().transform.table();
+    let reading = args.image.reading();
     let mut planes = Vec::new();
     let (mut unread, mut last) = (0, None);
-    for input in find(&args.images, &args.folders, &args.verbosity)? {
-        let read = input.read(args.image.orient()).and_then(|image| session.preprocess(&image));
+    for input in find(&args.images, None, &args.folders)? {
+        let image = input.bytes().and_then(|bytes| reading.decode(&bytes, &input.name()));
+        let read = image.and_then(|image| session.preprocess(&image));
         match read.map_err(|error| named(error, &input)) {
             Ok(pixels) => planes.extend(pixels.planes(&table)),
             Err(error) => {
-                eprintln!("error: {error}");
+                log::error!("{error}");
                 unread += 1;
                 last = Some(error);
             }

@@ -14,9 +14,10 @@ use crate::models::goldens;
 
 const CAT: &str = "assets/cat.png";
 
-fn command(args: &[&str]) -> Command {
+pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vit-gpu"));
-    command.args(args).current_dir(env!("CARGO_MANIFEST_DIR"));
+    // The defaults of whoever runs the tests are not read.
+    command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).env("VIT_GPU_CONFIG", "");
     command
 }
 

@@ -22,6 +22,7 @@ mod loaders;
 mod models;
 mod ops;
 mod options;
+mod outputs;
 mod own_vit;
 mod scores;
 mod sealed;

@@ -5,11 +5,11 @@ use std::time::Instant;
 use vit_gpu::internals::executor::{Peak, Startup};
 use vit_gpu::internals::model::random::HashedValues;
 use vit_gpu::internals::preprocess::Pixels;
-use vit_gpu::{Error, Orient, Precision, Session};
+use vit_gpu::{Error, Precision, Session};
 
 use super::per_op::{Kind, by_kind};
 use crate::cli::Failure;
-use crate::cli::inputs::{Input, run_batches};
+use crate::cli::batches::{Batches, Input, Reading};
 use crate::cli::options::BatchSize;
 
 /// One device in one precision.
@@ -94,11 +94,12 @@ fn once(session: &Session, pixels: &[Pixels]) -> Result<f64, Error> {
 }
 
 /// Images per second from files to results, including reading and resizing. A file that can't be read is an error.
-pub fn from_files(session: &Session, inputs: &[Input], quiet: bool) -> Result<f64, Failure> {
+pub fn from_files(session: &Session, inputs: &[Input]) -> Result<f64, Failure> {
     let start = Instant::now();
-    let how = (Orient::Exif, BatchSize::Auto, quiet);
+    let batches = Batches { session, inputs, reading: Reading::default(), batch_size: BatchSize::Auto };
+    let failed = |batch: Vec<(&Input, Result<_, Error>)>| batch.into_iter().find_map(|(_, result)| result.err());
     let compute = |pixels: &[Pixels]| session.embed_pixels(pixels);
-    run_batches(session, inputs, how, compute, |_, result| result.map(|_| ()).map_err(Failure::Engine))?;
+    batches.run(0, compute, |batch| failed(batch).map_or(Ok(()), |error| Err(error.into())))?;
     Ok(inputs.len() as f64 / start.elapsed().as_secs_f64())
 }
 

@@ -15,7 +15,7 @@ use vit_gpu::{Device, Error, Precision, Session};
 use self::measure::Measured;
 use super::distance::Distance;
 use super::folders::{FolderOptions, find};
-use super::options::{Format, ModelOptions, Tuning, Verbosity, open};
+use super::options::{Format, ModelOptions, Tuning, log_tuning, open};
 use super::{Ended, Failure, Outcome};
 
 #[derive(clap::Args)]
@@ -50,8 +50,6 @@ pub struct Args {
     format: Format,
     #[command(flatten)]
     tuning: Tuning,
-    #[command(flatten)]
-    verbosity: Verbosity,
 }
 
 pub fn run(args: &Args) -> Ended {
@@ -68,7 +66,7 @@ pub fn run(args: &Args) -> Ended {
         let session = open(args.model.open()?, device, precision, &args.tuning)?;
         let opened = start.elapsed().as_secs_f64();
         model.clone_from(&session.checkpoint().name);
-        args.verbosity.say(&format!("measuring {model} on {}", session.device()));
+        log::info!("measuring {model} on {}", session.device());
         let first = measure::first(&session)?;
         // The reference is the processor's result, which is computed only once.
         let want = match &mut wanted {
@@ -77,13 +75,13 @@ pub fn run(args: &Args) -> Ended {
         };
         agreed &= agrees(&session, &result(&session)?, want, precision);
         devices.push(measured(&session, args, opened, first)?);
-        args.verbosity.tuning(&session);
+        log_tuning(&session);
     }
     if let Some(file) = &args.chart {
         let timed = |device: &Measured| device.warm.last().is_some_and(|warm| warm.per_op.is_some());
         match devices.iter().rfind(|device| timed(device)) {
             Some(device) => chart::draw(file, device)?,
-            None => args.verbosity.say("no chart: no device here has timestamps"),
+            None => log::info!("no chart: no device here has timestamps"),
         }
     }
     let mut out = io::stdout().lock();
@@ -102,8 +100,8 @@ fn measured(session: &Session, args: &Args, open: f64, first: f64) -> Result<Mea
     let warm = args.batch_size.iter().map(warm).collect::<Result<Vec<_>, _>>()?;
     let from_files = match &args.images {
         Some(folder) => {
-            let inputs = find(&[folder.as_os_str().to_owned()], &args.folders, &args.verbosity)?;
-            Some(measure::from_files(session, &inputs, args.verbosity.quiet)?)
+            let inputs = find(&[folder.as_os_str().to_owned()], None, &args.folders)?;
+            Some(measure::from_files(session, &inputs)?)
         }
         None => None,
     };
@@ -129,8 +127,8 @@ fn agrees(session: &Session, got: &[f32], want: &[f32], precision: Precision) ->
         let fault = distance.fault.as_ref().map(|fault| format!(" ({fault})")).unwrap_or_default();
         let (largest, relative) = (distance.largest, distance.relative());
         let (name, precision) = (session.device(), precision.name());
-        eprintln!(
-            "error: {name} in {precision} and the processor's f32 disagree: off by at most {largest:.1e}, relative L2 {relative:.1e}{fault}"
+        log::error!(
+            "{name} in {precision} and the processor's f32 disagree: off by at most {largest:.1e}, relative L2 {relative:.1e}{fault}"
         );
     }
     agrees

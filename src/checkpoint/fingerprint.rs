@@ -1,0 +1,35 @@
+//! What makes a model the same model, whatever its files are called and however they store it.
+
+use sha2::{Digest, Sha256};
+
+use super::Checkpoint;
+use crate::error::Result;
+use crate::model::weight_specs;
+
+/// How many values are read at a time.
+const MANY: usize = 1 << 20;
+
+impl Checkpoint {
+    /// A SHA-256 digest in hexadecimal digits of all that results depend on: the configuration, the preprocessing, the classes,
+    /// and every weight's values as f32. Reads all weights.
+    ///
+    /// # Errors
+    /// As for reading weights: [`crate::Error::Io`] where a file has become unreadable.
+    pub fn fingerprint(&self) -> Result<String> {
+        let mut digest = Sha256::new();
+        digest.update(format!("{:?}{:?}{:?}", self.config, self.transform, self.labels));
+        for spec in weight_specs(&self.config)? {
+            digest.update(format!("{}{:?}", spec.name, spec.shape));
+            let width = spec.shape[1..].iter().product::<usize>().max(1);
+            let rows = spec.shape[0];
+            let together = (MANY / width).clamp(1, rows);
+            let mut values = vec![0.0f32; together * width];
+            for first in (0..rows).step_by(together) {
+                let part = &mut values[..(rows - first).min(together) * width];
+                self.loader.load(&spec.name, first, part)?;
+                digest.update(bytemuck::cast_slice(part));
+            }
+        }
+        Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}

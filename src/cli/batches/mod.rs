@@ -1,0 +1,140 @@
+//! Images run in batches: read ahead by several threads, computed, and written as rows in the order of the inputs.
+
+mod budget;
+mod inputs;
+mod interrupt;
+mod readers;
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::time::{Duration, Instant};
+
+use vit_gpu::internals::preprocess::Pixels;
+use vit_gpu::{Error, Result, Session};
+
+use super::options::BatchSize;
+use super::outputs::{Encode, Identity, Output};
+use super::progress::Progress;
+use super::{Failure, Outcome};
+use readers::{Readers, StopAtEnd};
+
+pub use inputs::{Input, Reading, named};
+
+/// What is run, and how.
+pub struct Batches<'a> {
+    pub session: &'a Session,
+    pub inputs: &'a [Input],
+    pub reading: Reading,
+    pub batch_size: BatchSize,
+}
+
+/// What a batch gives: one result for each of its images.
+type Each<R> = Vec<Result<R>>;
+
+impl Batches<'_> {
+    /// Runs all images through `compute` and writes their rows. `each` is called for every image when its row is written.
+    /// An image without a result does not affect the others: its error is logged, and is its row.
+    ///
+    /// # Errors
+    /// Of the model, of the device and of the output, after which the output keeps what was written.
+    pub fn write<R>(
+        &self,
+        mut output: Output,
+        encode: &dyn Encode<R>,
+        options: BTreeMap<String, String>,
+        compute: impl FnMut(&[Pixels]) -> Result<Each<R>>,
+        mut each: impl FnMut(&Input, &R),
+    ) -> Result<Outcome, Failure> {
+        let head = encode.head()?;
+        let done = output.begin(|| Identity::of(self.session, options, self.inputs), &head)?;
+        if done > 0 {
+            log::info!("going on after {done} of {} images", self.inputs.len());
+        }
+        let mut written = done;
+        let ran = self.run(done, compute, |batch| {
+            let mut rows = Vec::new();
+            for (input, result) in &batch {
+                encode.row(written, input, result, &mut rows)?;
+                written += 1;
+            }
+            output.write(&rows, written)?;
+            batch.iter().for_each(|(input, result)| {
+                if let Ok(result) = result {
+                    each(input, result);
+                }
+            });
+            Ok(())
+        });
+        match ran {
+            Ok(outcome @ (Outcome::Done | Outcome::InputFailed)) => {
+                output.finish(&encode.tail(), encode.convert().as_deref())?;
+                Ok(outcome)
+            }
+            ended => {
+                let kept = output.leave(&encode.tail());
+                let stopped = matches!(ended, Ok(Outcome::Interrupted));
+                if stopped || kept.is_some() {
+                    let kept = kept.map_or(String::new(), |kept| format!(": {kept}"));
+                    log::warn!("stopped after {written} of {} images{kept}", self.inputs.len());
+                }
+                ended
+            }
+        }
+    }
+
+    /// Runs the images from number `first` on, and hands every batch of results to `report`, in order of the inputs.
+    pub fn run<R>(
+        &self,
+        first: usize,
+        mut compute: impl FnMut(&[Pixels]) -> Result<Each<R>>,
+        mut report: impl FnMut(Vec<(&Input, Result<R>)>) -> Result<(), Failure>,
+    ) -> Result<Outcome, Failure> {
+        let batch = match self.batch_size {
+            BatchSize::Auto => self.session.auto_batch()?,
+            BatchSize::Of(size) => size,
+        };
+        interrupt::catch();
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let progress = Progress::bar(self.inputs.len(), first);
+        let readers = Readers::new(self.inputs, first, batch, threads, self.reading);
+        let mut outcome = Outcome::Done;
+        let (mut waited, mut computed) = (Duration::ZERO, Duration::ZERO);
+        let mut inputs = self.inputs.get(first..).unwrap_or_default().iter();
+        std::thread::scope(|scope| {
+            let _stop = StopAtEnd(&readers);
+            readers.start(scope, threads, self.session);
+            let mut start = Instant::now();
+            while let Some(images) = readers.take(batch) {
+                waited += start.elapsed();
+                start = Instant::now();
+                let results = computed_in(images, &mut compute)?;
+                computed += start.elapsed();
+                start = Instant::now();
+                let count = results.len();
+                let results: Vec<_> = inputs.by_ref().zip(results).collect();
+                let named = |(input, result): (_, Result<R>)| (input, result.map_err(|error| named(error, input)));
+                let results: Vec<_> = results.into_iter().map(named).collect();
+                for error in results.iter().filter_map(|(_, result)| result.as_ref().err()) {
+                    outcome = Outcome::InputFailed;
+                    log::error!("{error}");
+                }
+                report(results)?;
+                progress.advance(count);
+                progress.limited_by(if waited > computed { "reading images" } else { "the model" });
+            }
+            Ok(if inputs.len() > 0 { Outcome::Interrupted } else { outcome })
+        })
+    }
+}
+
+/// Computes the images that could be read; the results and errors of all of them, in order.
+fn computed_in<R>(
+    images: Vec<Result<Pixels>>,
+    compute: &mut impl FnMut(&[Pixels]) -> Result<Each<R>>,
+) -> Result<Each<R>> {
+    let mut pixels = Vec::with_capacity(images.len());
+    let errors: Vec<_> = images.into_iter().map(|image| image.map(|image| pixels.push(image)).err()).collect();
+    let mut results = if pixels.is_empty() { Vec::new() } else { compute(&pixels)? }.into_iter();
+    let missing = || Err(Error::Shape { what: "results".into(), reason: "one is missing".into() });
+    Ok(errors.into_iter().map(|error| error.map_or_else(|| results.next().unwrap_or_else(missing), Err)).collect())
+}
