@@ -28,9 +28,10 @@ const EMBEDDINGS: &str = "message schema {
     optional binary error (STRING);
 }";
 
-/// How many rows, and how many values in all their lists, a row group may have: what is in memory at a time.
-const GROUP_ROWS: usize = 1 << 16;
-const GROUP_VALUES: usize = 1 << 24;
+/// How many rows, and how many values in all their lists, a row group may have: what is in memory at a time. Small groups keep
+/// memory flat, however many images there are.
+const GROUP_ROWS: usize = 1 << 12;
+const GROUP_VALUES: usize = 1 << 17;
 
 #[derive(Deserialize)]
 struct Line {
@@ -113,8 +114,11 @@ fn text(text: impl AsRef<str>) -> ByteArray {
 
 fn open(out: File, schema: &str, about: &[(&str, String)]) -> io::Result<SerializedFileWriter<File>> {
     let about = about.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone())).collect();
-    let properties =
-        WriterProperties::builder().set_compression(Compression::UNCOMPRESSED).set_key_value_metadata(Some(about));
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::UNCOMPRESSED)
+        // No two vectors have values in common that a dictionary could share.
+        .set_column_dictionary_enabled("embedding.list.element".into(), false)
+        .set_key_value_metadata(Some(about));
     Ok(SerializedFileWriter::new(out, Arc::new(parse_message_type(schema)?), Arc::new(properties.build()))?)
 }
 

@@ -96,8 +96,8 @@ impl Part {
         // The last line may be torn.
         let mut lines = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
         let Some(identity) = lines.next().and_then(|line| serde_json::from_slice(line).ok()) else { return Ok(None) };
-        let marks = lines.filter_map(|line| serde_json::from_slice::<Mark>(line).ok());
-        let mark = marks.filter(|mark| mark.bytes <= len).next_back().unwrap_or_default();
+        let mut marks = lines.filter_map(|line| serde_json::from_slice::<Mark>(line).ok());
+        let mark = marks.rfind(|mark| mark.bytes <= len).unwrap_or_default();
         Ok(Some((identity, mark)))
     }
 
