@@ -6,15 +6,12 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::decoded::{Decoded, MAX_PIXELS, Refusal, check_size};
+use super::gif;
 use super::tags::{self, Tags};
-use super::{gif, jpeg};
 
 /// Decodes a file of this format.
 pub fn decode(bytes: &[u8], format: ImageFormat) -> Result<Decoded, Refusal> {
     let is = |wanted| format == wanted;
-    if let Some(reason) = is(ImageFormat::Jpeg).then(|| jpeg::refusal(bytes)).flatten() {
-        return Err(reason.into());
-    }
     let tags = is(ImageFormat::Tiff).then(|| Tags::read(bytes)).flatten();
     let tag = |number| tags.as_ref().and_then(|tags| tags.get(number));
     if tag(tags::FILL_ORDER) == Some(2) {

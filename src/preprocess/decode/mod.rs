@@ -8,6 +8,8 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use image::ImageFormat;
+
 use self::decoded::{Decoded, Refusal};
 use super::image::{Image, Orient};
 use crate::error::{Error, Result};
@@ -62,9 +64,13 @@ fn by_format(bytes: &[u8]) -> Result<Decoded, Refusal> {
     if bytes.is_empty() {
         return Err("the file is empty".into());
     }
-    let known = image::guess_format(bytes).ok().filter(|format| format.reading_enabled());
+    let known =
+        image::guess_format(bytes).ok().filter(|format| format.reading_enabled() || *format == ImageFormat::Jpeg);
     let format = known.ok_or("not an image in a supported format (PNG, JPEG, WebP, GIF, BMP or TIFF)")?;
-    general::decode(bytes, format)
+    match format {
+        ImageFormat::Jpeg => jpeg::decode(bytes, false),
+        _ => general::decode(bytes, format),
+    }
 }
 
 thread_local! {

@@ -59,6 +59,12 @@ pub fn xmp_orientation(xmp: &[u8]) -> Option<u8> {
     })
 }
 
+/// The orientation that EXIF data states, else XMP data, as Pillow reads them.
+pub fn orientation(exif: &[u8], xmp: &[u8]) -> Option<u8> {
+    let from_exif = || u8::try_from(Tags::read(exif)?.get(ORIENTATION)?).ok();
+    from_exif().or_else(|| xmp_orientation(xmp))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
