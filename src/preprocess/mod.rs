@@ -7,7 +7,7 @@ mod resize;
 mod transform;
 
 #[cfg(feature = "decode")]
-pub use decode::{is_decoding, size};
+pub use decode::{decode_truncated, is_decoding, size};
 pub use image::{Image, Orient};
 pub use resize::{Filter, Resizer, resize};
 pub use transform::{Arithmetic, Crop, CropRule, IMAGENET_MEAN, IMAGENET_STD, Longest, Pixels, Resize, Transform};

@@ -6,8 +6,13 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::decoded::{Decoded, MAX_PIXELS, Refusal, check_size};
-use super::gif;
 use super::tags::{self, Tags};
+
+/// Width and height as the header states them.
+pub fn size(bytes: &[u8], format: ImageFormat) -> Option<(u64, u64)> {
+    let (width, height) = ImageReader::with_format(Cursor::new(bytes), format).into_dimensions().ok()?;
+    Some((width.into(), height.into()))
+}
 
 /// Decodes a file of this format.
 pub fn decode(bytes: &[u8], format: ImageFormat) -> Result<Decoded, Refusal> {
@@ -29,9 +34,6 @@ pub fn decode(bytes: &[u8], format: ImageFormat) -> Result<Decoded, Refusal> {
     if tag(tags::EXTRA_SAMPLES) == Some(1) {
         divide_alpha_out(&mut decoded);
     }
-    if let Some(surround) = is(ImageFormat::Gif).then(|| gif::surround(bytes)).flatten() {
-        fill(&mut decoded, &surround);
-    }
     Ok(Decoded { width: decoded.width() as usize, height: decoded.height() as usize, rgb: rgb(decoded), orientation })
 }
 
@@ -45,17 +47,6 @@ fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
         Some(orientation) => orientation,
         // TIFF files state theirs as a tag of the image.
         None => decoder.orientation().unwrap_or(Orientation::NoTransforms),
-    }
-}
-
-/// Gives what lies around a GIF's first frame its colour.
-fn fill(image: &mut DynamicImage, gif::Surround { frame: [left, top, width, height], colour }: &gif::Surround) {
-    let DynamicImage::ImageRgba8(image) = image else { return };
-    for (x, y, pixel) in image.enumerate_pixels_mut() {
-        let inside = (*left..left + width).contains(&(x as usize)) && (*top..top + height).contains(&(y as usize));
-        if !inside {
-            pixel.0[..3].copy_from_slice(colour);
-        }
     }
 }
 

@@ -1,93 +1,73 @@
 //! The first frame of a GIF on its screen, as Pillow shows it.
 
-/// What surrounds a first frame that is smaller than the screen.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Surround {
-    /// Left, top, width and height of the frame, in pixels.
-    pub frame: [usize; 4],
-    /// The transparent colour, or the palette's first.
-    pub colour: [u8; 3],
-}
+use gif::{ColorOutput, DecodeOptions, MemoryLimit};
 
-/// Reads it from a file's bytes; `None` if the frame fills the screen, or if what is needed is not there.
-pub fn surround(bytes: &[u8]) -> Option<Surround> {
-    let two = |at: usize| Some(usize::from(u16::from_le_bytes(*bytes.get(at..at + 2)?.first_chunk()?)));
-    // A table of colours that flags announce, and where it ends.
-    let table = |flags: u8, at: usize| match flags & 0x80 {
-        0 => (None, at),
-        _ => {
-            let end = at + (3 << (1 + (flags & 7)));
-            (bytes.get(at..end), end)
-        }
-    };
-    let screen = [two(6)?, two(8)?];
-    let (global, mut at) = table(*bytes.get(10)?, 13);
-    let mut transparent = None;
-    loop {
+use super::bytes::{le16, palette};
+use super::decoded::{Decoded, Refusal, check_size};
+
+/// Width and height of the screen, which a larger first frame grows.
+pub fn size(bytes: &[u8]) -> Option<(u64, u64)> {
+    let frame =
+        |at: usize| Some([le16(bytes, at + 1)? + le16(bytes, at + 5)?, le16(bytes, at + 3)? + le16(bytes, at + 7)?]);
+    let mut at = 13 + table(*bytes.get(10)?);
+    let end = loop {
         match *bytes.get(at)? {
-            0x21 => {
-                if bytes.get(at + 1) == Some(&0xf9) && bytes.get(at + 3)? & 1 == 1 {
-                    transparent = bytes.get(at + 6).copied();
-                }
-                at += 2;
-                while let length @ 1.. = usize::from(*bytes.get(at)?) {
-                    at += 1 + length;
-                }
-                at += 1;
-            }
-            0x2c => {
-                let frame = [two(at + 1)?, two(at + 3)?, two(at + 5)?, two(at + 7)?];
-                let (local, _) = table(*bytes.get(at + 9)?, at + 10);
-                let first = 3 * usize::from(transparent.unwrap_or(0));
-                let colour = *local.or(global)?.get(first..)?.first_chunk()?;
-                let fills = frame[..2] == [0, 0] && frame[2] >= screen[0] && frame[3] >= screen[1];
-                return (!fills).then_some(Surround { frame, colour });
-            }
+            0x21 => at += 2,
+            0x2c => break frame(at)?,
             _ => return None,
         }
-    }
+        while let length @ 1.. = usize::from(*bytes.get(at)?) {
+            at += 1 + length;
+        }
+        at += 1;
+    };
+    Some((le16(bytes, 6)?.max(end[0]) as u64, le16(bytes, 8)?.max(end[1]) as u64))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
+/// The length of the table of colours that flags announce.
+fn table(flags: u8) -> usize {
+    if flags & 0x80 == 0 { 0 } else { 3 << (1 + (flags & 7)) }
+}
 
-    /// A screen of 9x7 with colours 0 to 3, a comment, and a frame at (2, 1) of this size.
-    fn file(transparent: Option<u8>, local: bool, width: u8, height: u8) -> Vec<u8> {
-        let mut file = b"GIF89a\x09\0\x07\0\x81\0\0".to_vec();
-        file.extend((0..12).map(|i| 10 * i));
-        file.extend(b"\x21\xfe\x03abc\0");
-        file.extend([0x21, 0xf9, 4, u8::from(transparent.is_some()), 0, 0, transparent.unwrap_or(9), 0]);
-        file.extend([0x2c, 2, 0, 1, 0, width, 0, height, 0, if local { 0x80 } else { 0 }]);
-        if local {
-            file.extend([1, 2, 3, 4, 5, 6]);
+/// Decodes the first frame. What surrounds it has the transparent colour, or the palette's first.
+pub fn decode(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
+    let mut options = DecodeOptions::new();
+    options.set_color_output(ColorOutput::Indexed);
+    options.set_memory_limit(MemoryLimit::Unlimited);
+    options.allow_unknown_blocks(true);
+    let mut decoder = options.read_info(bytes).map_err(Refusal::by)?;
+    let screen = [decoder.width(), decoder.height()].map(usize::from);
+    let frame = decoder.next_frame_info().map_err(Refusal::by)?.ok_or("the GIF has no frame")?;
+    let [left, top, columns, rows] = [frame.left, frame.top, frame.width, frame.height].map(usize::from);
+    let (interlaced, transparent, local) = (frame.interlaced, frame.transparent, frame.palette.clone());
+    let (width, height) = (screen[0].max(left + columns), screen[1].max(top + rows));
+    check_size(width as u64, height as u64)?;
+    let colours = local.or_else(|| decoder.global_palette().map(<[u8]>::to_vec)).unwrap_or_default();
+    let colours = palette(&colours, 0, |rgb: &[u8; 3]| *rgb);
+    let background = colours[usize::from(transparent.unwrap_or(0))];
+    let mut rgb = background.repeat(width * height);
+    let mut row = vec![0; columns];
+    for y in order(rows, interlaced) {
+        match decoder.fill_buffer(&mut row) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(_) if torn => break,
+            Err(error) => return Err(Refusal::by(error)),
         }
-        file
+        let start = 3 * ((top + y) * width + left);
+        for (place, index) in rgb[start..start + 3 * columns].as_chunks_mut().0.iter_mut().zip(&row) {
+            *place = colours[usize::from(*index)];
+        }
     }
+    Ok(Decoded { width, height, rgb, orientation: None })
+}
 
-    #[test]
-    fn the_colour_is_the_transparent_one_or_the_first() {
-        let frame = [2, 1, 4, 3];
-        let of = |transparent, local| surround(&file(transparent, local, 4, 3));
-        assert_eq!(of(None, false), Some(Surround { frame, colour: [0, 10, 20] }));
-        assert_eq!(of(Some(2), false), Some(Surround { frame, colour: [60, 70, 80] }));
-        assert_eq!(of(Some(1), true), Some(Surround { frame, colour: [4, 5, 6] }));
-        assert_eq!(of(Some(3), true), None);
-        let mut whole = file(None, false, 9, 7);
-        let at = whole.len() - 9;
-        whole[at..at + 4].fill(0);
-        assert_eq!(surround(&whole), None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_panic(cut in 0usize..60, at in 0usize..60, byte in any::<u8>()) {
-            let mut file = file(Some(1), true, 4, 3);
-            let at = at % file.len();
-            file[at] = byte;
-            file.truncate(cut.max(1));
-            let _ = surround(&file);
+/// The rows in the order in which they are stored.
+fn order(rows: usize, interlaced: bool) -> Vec<usize> {
+    match interlaced {
+        false => (0..rows).collect(),
+        true => {
+            [(0, 8), (4, 8), (2, 4), (1, 2)].into_iter().flat_map(|(first, step)| (first..rows).step_by(step)).collect()
         }
     }
 }

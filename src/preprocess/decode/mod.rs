@@ -11,14 +11,30 @@ use std::path::Path;
 use image::ImageFormat;
 
 use self::decoded::{Decoded, Refusal};
+use self::kind::Kind;
 use super::image::{Image, Orient};
 use crate::error::{Error, Result};
 
+mod bmp;
+mod bytes;
+mod dds;
 mod decoded;
 mod general;
 mod gif;
+mod icns;
+mod ico;
+mod jp2;
 mod jpeg;
+mod kind;
+mod pcx;
+mod png;
+mod pnm;
+mod psd;
+mod qoi;
+mod sgi;
 mod tags;
+mod tga;
+mod xbm;
 
 impl Image {
     /// Reads and decodes a file, EXIF orientation applied. Needs the feature `decode`.
@@ -44,32 +60,93 @@ impl Image {
     /// # Errors
     /// [`Error::Image`] for an unknown format, a truncated or corrupt file, or more than 178,956,970 pixels.
     pub fn decode(bytes: &[u8], name: &str, orient: Orient) -> Result<Image> {
-        let decoded = guarded(|| {
-            let decoded = by_format(bytes)?;
-            Ok(if orient == Orient::Exif { decoded.turned() } else { decoded })
-        });
-        let failed = || Err("its decoder failed: the file is damaged or of a kind that it can't read".into());
-        match decoded.unwrap_or_else(failed) {
-            Ok(Decoded { width, height, rgb, .. }) => {
-                Image::from_rgb(width, height, rgb).map_err(|_| Error::image(name, "it has no pixels"))
-            }
-            Err(Refusal { reason, source: None }) => Err(Error::image(name, reason)),
-            Err(Refusal { source: Some(source), .. }) => Err(Error::image_by(name, source)),
-        }
+        decode(bytes, name, orient, false)
     }
 }
 
+/// Decodes a file that may have been cut off, for example a broken download: what is missing stays grey or black, as with
+/// Pillow's `LOAD_TRUNCATED_IMAGES`.
+///
+/// # Errors
+/// [`Error::Image`] for an unknown format, a corrupt file, or one that ends before its pixels begin.
+pub fn decode_truncated(bytes: &[u8], name: &str, orient: Orient) -> Result<Image> {
+    decode(bytes, name, orient, true)
+}
+
+fn decode(bytes: &[u8], name: &str, orient: Orient, torn: bool) -> Result<Image> {
+    let decoded = guarded(|| {
+        let decoded = by_kind(bytes, torn)?;
+        Ok(if orient == Orient::Exif { decoded.turned() } else { decoded })
+    });
+    let failed = || Err("its decoder failed: the file is damaged or of a kind that it can't read".into());
+    match decoded.unwrap_or_else(failed) {
+        Ok(Decoded { width, height, rgb, .. }) => {
+            Image::from_rgb(width, height, rgb).map_err(|_| Error::image(name, "it has no pixels"))
+        }
+        Err(Refusal { reason, source: None }) => Err(Error::image(name, reason)),
+        Err(Refusal { source: Some(source), .. }) => Err(Error::image_by(name, source)),
+    }
+}
+
+/// Width and height of the picture that a file's bytes would be decoded to, before it is turned, read from its header; `None` if
+/// it is not a file that can be decoded.
+pub fn size(bytes: &[u8]) -> Option<(u64, u64)> {
+    let read = || {
+        let read = match kind::of(bytes)? {
+            Kind::Bmp => bmp::size,
+            Kind::Dds => dds::size,
+            Kind::Gif => gif::size,
+            Kind::Icns => icns::size,
+            Kind::Ico => ico::size,
+            Kind::Jpeg => jpeg::size,
+            Kind::Jpeg2000 => jp2::size,
+            Kind::Pcx => pcx::size,
+            Kind::Png => png::size,
+            Kind::Pnm => pnm::size,
+            Kind::Psd => psd::size,
+            Kind::Qoi => qoi::size,
+            Kind::Sgi => sgi::size,
+            Kind::Tga => tga::size,
+            Kind::Tiff => |bytes: &[u8]| general::size(bytes, ImageFormat::Tiff),
+            Kind::WebP => |bytes: &[u8]| general::size(bytes, ImageFormat::WebP),
+            Kind::Xbm => xbm::size,
+        };
+        read(bytes)
+    };
+    guarded(read).flatten()
+}
+
 /// Finds out what a file is, and decodes it.
-fn by_format(bytes: &[u8]) -> Result<Decoded, Refusal> {
+fn by_kind(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
+    const UNKNOWN: &str = "not an image in a supported format";
     if bytes.is_empty() {
         return Err("the file is empty".into());
     }
-    let known =
-        image::guess_format(bytes).ok().filter(|format| format.reading_enabled() || *format == ImageFormat::Jpeg);
-    let format = known.ok_or("not an image in a supported format (PNG, JPEG, WebP, GIF, BMP or TIFF)")?;
-    match format {
-        ImageFormat::Jpeg => jpeg::decode(bytes, false),
-        _ => general::decode(bytes, format),
+    let Some(kind) = kind::of(bytes) else {
+        return Err(match kind::unread(bytes) {
+            Some(name) => format!("it is {name}, which can't be decoded").into(),
+            None => UNKNOWN.into(),
+        });
+    };
+    match kind {
+        Kind::Bmp => bmp::decode(bytes, torn),
+        Kind::Dds => dds::decode(bytes, torn),
+        Kind::Gif => gif::decode(bytes, torn),
+        Kind::Icns => icns::decode(bytes, torn),
+        Kind::Ico => ico::decode(bytes, torn),
+        Kind::Jpeg => jpeg::decode(bytes, torn),
+        Kind::Jpeg2000 => jp2::decode(bytes, torn),
+        Kind::Pcx => pcx::decode(bytes, torn),
+        Kind::Png => png::decode(bytes, torn),
+        Kind::Pnm => pnm::decode(bytes, torn),
+        Kind::Psd => psd::decode(bytes, torn),
+        Kind::Qoi => qoi::decode(bytes, torn),
+        Kind::Sgi => sgi::decode(bytes, torn),
+        // Any bytes may look like a Targa's header.
+        Kind::Tga => tga::decode(bytes, torn).unwrap_or_else(|| Err(UNKNOWN.into())),
+        Kind::Tiff => general::decode(bytes, ImageFormat::Tiff),
+        Kind::WebP => general::decode(bytes, ImageFormat::WebP),
+        Kind::Xbm => xbm::decode(bytes, torn),
     }
 }
 

@@ -7,6 +7,14 @@ pub const FILL_ORDER: u16 = 0x010A;
 /// What samples beyond the colours are: 1 is premultiplied alpha.
 pub const EXTRA_SAMPLES: u16 = 0x0152;
 
+/// Whether bytes begin as a TIFF does.
+pub fn is_tiff(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"II*\0")
+        || bytes.starts_with(b"MM\0*")
+        || bytes.starts_with(b"II+\0")
+        || bytes.starts_with(b"MM\0+")
+}
+
 /// Numbers of the first directory, each with its first value.
 pub struct Tags(Vec<(u16, u32)>);
 

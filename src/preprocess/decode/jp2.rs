@@ -1,0 +1,59 @@
+//! JPEG 2000, as a file (JP2) or a bare codestream.
+
+use hayro_jpeg2000::{ColorSpace, DecodeSettings, DecoderContext, Image};
+
+use super::bytes::be32;
+use super::decoded::{Decoded, Refusal, check_size};
+
+/// Whether bytes begin as such a file does.
+pub fn is_jp2(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0\0\0\x0cjP  \r\n\x87\n") || bytes.starts_with(b"\xff\x4f\xff\x51")
+}
+
+/// Width and height as the codestream's header states them.
+pub fn size(bytes: &[u8]) -> Option<(u64, u64)> {
+    let start = bytes.windows(4).position(|window| window == b"\xff\x4f\xff\x51")?;
+    let side = |at: usize| be32(bytes, start + at)?.checked_sub(be32(bytes, start + at + 8)?);
+    Some((side(8)? as u64, side(12)? as u64))
+}
+
+/// Decodes a file. Grey of more than 8 bits is cut off at 255, as Pillow does it.
+pub fn decode(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
+    let (width, height) = size(bytes).ok_or("the JPEG 2000 file has no picture")?;
+    check_size(width, height)?;
+    let failed = |error| Refusal::from(format!("the JPEG 2000 file can't be decoded: {error}"));
+    let settings = DecodeSettings { strict: !torn, ..DecodeSettings::default() };
+    let image = Image::new(bytes, &settings).map_err(failed)?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    check_size(width as u64, height as u64)?;
+    let mut context = DecoderContext::default();
+    let decoded = image.decode(&mut context).map_err(failed)?;
+    let components = decoded.components();
+    let inks = matches!(image.color_space(), ColorSpace::CMYK);
+    let channels = if components.len() < 3 { [0; 3] } else { [0, 1, 2] };
+    if components.iter().any(|component| component.samples().len() != width * height) || components.is_empty() {
+        return Err("the JPEG 2000 file has components of other sizes than its picture".into());
+    }
+    let sample = |channel: usize, i: usize| {
+        let depth = components[channel].bit_depth();
+        let value = components[channel].samples()[i].round().clamp(0.0, ((1_u64 << depth) - 1) as f32) as u32;
+        match depth {
+            0..=8 => (value << (8 - depth)) as u8,
+            _ if components.len() == 1 => value.min(255) as u8,
+            _ => (value >> (depth - 8)) as u8,
+        }
+    };
+    let pixel = |i: usize| {
+        let colours = channels.map(|channel| sample(channel, i));
+        if !inks {
+            return colours;
+        }
+        let white = 255 - u32::from(sample(3, i));
+        colours.map(|ink| {
+            let product = u32::from(ink) * white + 128;
+            white.saturating_sub((product + (product >> 8)) >> 8) as u8
+        })
+    };
+    let rgb = (0..width * height).flat_map(pixel).collect();
+    Ok(Decoded { width, height, rgb, orientation: None })
+}
