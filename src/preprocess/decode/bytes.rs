@@ -2,7 +2,7 @@
 
 use super::decoded::{Decoded, Refusal};
 
-/// 256 colours. Those that a file doesn't give are greys, as Pillow has them.
+/// 256 colours.
 pub type Palette = [[u8; 3]; 256];
 
 /// Two bytes, the lowest first; `None` behind the end of the file.
@@ -25,9 +25,10 @@ pub fn be32(bytes: &[u8], at: usize) -> Option<usize> {
     Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?) as usize)
 }
 
-/// The colours of entries that each have `N` bytes, the first at the index `start`.
+/// The colours of entries that each have `N` bytes, the first at the index `start`. Without entries they are all greys, else those
+/// that are missing are black, as Pillow has them.
 pub fn palette<const N: usize>(entries: &[u8], start: usize, colour: impl Fn(&[u8; N]) -> [u8; 3]) -> Palette {
-    let mut palette = std::array::from_fn(|grey| [grey as u8; 3]);
+    let mut palette = std::array::from_fn(|grey| if entries.is_empty() { [grey as u8; 3] } else { [0; 3] });
     for (place, entry) in palette.iter_mut().skip(start).zip(entries.as_chunks().0) {
         *place = colour(entry);
     }
@@ -69,7 +70,7 @@ mod tests {
         assert_eq!((0..5).map(|i| bits(&[0b1101_0010], 2, i)).collect::<Vec<u8>>(), [3, 1, 0, 2, 0]);
         assert_eq!(bits(&[1, 0x80], 1, 8), 1);
         let colours = palette(&[1, 2, 3, 4, 5, 6, 7], 1, |bgr: &[u8; 3]| *bgr);
-        assert_eq!(colours[..4], [[0; 3], [1, 2, 3], [4, 5, 6], [3; 3]]);
+        assert_eq!(colours[..4], [[0; 3], [1, 2, 3], [4, 5, 6], [0; 3]]);
         assert_eq!(upside_down(&[1, 1, 1, 2, 2, 2], 1), [2, 2, 2, 1, 1, 1]);
     }
 }

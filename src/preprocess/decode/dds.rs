@@ -1,4 +1,4 @@
-//! DirectDraw surfaces: plain pixels, and blocks of the kinds BC1 to BC5 (DXT1, DXT3, DXT5, ATI1, ATI2).
+//! DirectDraw surfaces: plain pixels, and blocks of the kinds BC1 to BC5 (DXT1, DXT3, DXT5, ATI1, ATI2) and BC7.
 
 use super::bytes::{be32, le16, le32, palette, whole};
 use super::decoded::{Decoded, Refusal, check_size};
@@ -44,6 +44,7 @@ pub fn decode(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
             73 | 74 | 76 | 77 => blocks(after(148), width, height, 16, |block| colour_block(&block[8..], true)),
             79 | 80 => blocks(after(148), width, height, 8, grey_block),
             82 | 83 => blocks(after(148), width, height, 16, |block| two_block(block, 0)),
+            97..=99 => blocks(after(148), width, height, 16, bc7_block),
             84 => blocks(after(148), width, height, 16, |block| two_block(block, 128)),
             format => return Err(format!("it is a DDS of DXGI format {format}, which can't be decoded").into()),
         },
@@ -110,12 +111,19 @@ fn value_block(block: &[u8], offset: u8) -> [u8; 16] {
     std::array::from_fn(|i| value(if i < 8 { low >> (3 * i) } else { high >> (3 * (i - 8)) } & 7) as u8)
 }
 
+/// BC7, without its alpha.
+fn bc7_block(block: &[u8]) -> [[u8; 3]; 16] {
+    let mut pixels = [0; 64];
+    bcdec_rs::bc7(block, &mut pixels, 16);
+    std::array::from_fn(|i| [pixels[4 * i], pixels[4 * i + 1], pixels[4 * i + 2]])
+}
+
 fn grey_block(block: &[u8]) -> [[u8; 3]; 16] {
     value_block(block, 0).map(|grey| [grey; 3])
 }
 
-/// BC5: red and green; blue is 0.
+/// BC5: red and green; blue is the middle of its range.
 fn two_block(block: &[u8], offset: u8) -> [[u8; 3]; 16] {
     let (red, green) = (value_block(block, offset), value_block(&block[8..], offset));
-    std::array::from_fn(|i| [red[i], green[i], 0])
+    std::array::from_fn(|i| [red[i], green[i], offset])
 }

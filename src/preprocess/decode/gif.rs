@@ -1,5 +1,7 @@
 //! The first frame of a GIF on its screen, as Pillow shows it.
 
+use std::borrow::Cow;
+
 use gif::{ColorOutput, DecodeOptions, MemoryLimit};
 
 use super::bytes::{le16, palette};
@@ -29,13 +31,25 @@ fn table(flags: u8) -> usize {
     if flags & 0x80 == 0 { 0 } else { 3 << (1 + (flags & 7)) }
 }
 
+/// The file with a table of greys for all its frames, if it has no such table: without one, numbers of colours are greys.
+fn with_table(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let Some((start, rest)) = bytes.split_at_checked(13) else { return bytes.into() };
+    if table(start[10]) > 0 {
+        return bytes.into();
+    }
+    let greys = (0..=255_u8).flat_map(|grey| [grey; 3]);
+    let start = start.iter().enumerate().map(|(i, byte)| if i == 10 { byte | 0x87 } else { *byte });
+    start.chain(greys).chain(rest.iter().copied()).collect()
+}
+
 /// Decodes the first frame. What surrounds it has the transparent colour, or the palette's first.
 pub fn decode(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     options.set_memory_limit(MemoryLimit::Unlimited);
     options.allow_unknown_blocks(true);
-    let mut decoder = options.read_info(bytes).map_err(Refusal::by)?;
+    let bytes = with_table(bytes);
+    let mut decoder = options.read_info(&*bytes).map_err(Refusal::by)?;
     let screen = [decoder.width(), decoder.height()].map(usize::from);
     let frame = decoder.next_frame_info().map_err(Refusal::by)?.ok_or("the GIF has no frame")?;
     let [left, top, columns, rows] = [frame.left, frame.top, frame.width, frame.height].map(usize::from);
@@ -50,8 +64,8 @@ pub fn decode(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
     for y in order(rows, interlaced) {
         match decoder.fill_buffer(&mut row) {
             Ok(true) => {}
-            Ok(false) => break,
-            Err(_) if torn => break,
+            Ok(false) | Err(_) if torn => break,
+            Ok(false) => return Err("the GIF is truncated: its frame has too few pixels".into()),
             Err(error) => return Err(Refusal::by(error)),
         }
         let start = 3 * ((top + y) * width + left);

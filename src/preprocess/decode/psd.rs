@@ -75,23 +75,22 @@ fn from_ink(ink: u8, black: u8) -> u8 {
 }
 
 /// The first channels, each row of which is stored in runs (PackBits).
-fn packed(bytes: &[u8], at: usize, needed: usize, _channels: usize, stride: usize, height: usize) -> Vec<Vec<u8>> {
-    // Pillow takes the rows of the channels that it needs to begin behind as many lengths.
-    let mut start = at + 2 * needed * height;
+fn packed(bytes: &[u8], at: usize, needed: usize, channels: usize, stride: usize, height: usize) -> Vec<Vec<u8>> {
+    let mut start = at + 2 * channels * height;
     let mut planes = Vec::new();
     for channel in 0..needed {
         let lengths = (0..height).map_while(|y| be16(bytes, at + 2 * (channel * height + y)));
-        let end = start + lengths.sum::<usize>();
-        planes.push(unpack(bytes.get(start..).unwrap_or_default(), stride * height));
-        start = end;
+        planes.push(unpack(bytes.get(start..).unwrap_or_default(), stride, height));
+        start += lengths.sum::<usize>();
     }
     planes
 }
 
-/// At most so many bytes.
-fn unpack(data: &[u8], count: usize) -> Vec<u8> {
+/// At most so many rows. What a run has beyond the end of its row is dropped.
+fn unpack(data: &[u8], stride: usize, height: usize) -> Vec<u8> {
     let (mut out, mut data) = (Vec::new(), data.iter().copied());
-    while out.len() < count {
+    let mut end = stride;
+    while out.len() < stride * height {
         match data.next() {
             None => break,
             Some(128) => {}
@@ -99,15 +98,12 @@ fn unpack(data: &[u8], count: usize) -> Vec<u8> {
                 let Some(value) = data.next() else { break };
                 out.resize(out.len() + 257 - usize::from(code), value);
             }
-            Some(code) => {
-                let wanted = out.len() + usize::from(code) + 1;
-                out.extend(data.by_ref().take(usize::from(code) + 1));
-                if out.len() < wanted {
-                    break;
-                }
-            }
+            Some(code) => out.extend(data.by_ref().take(usize::from(code) + 1)),
+        }
+        if out.len() >= end {
+            out.truncate(end);
+            end += stride;
         }
     }
-    out.truncate(count);
     out
 }

@@ -20,7 +20,7 @@ pub fn size(bytes: &[u8]) -> Option<(u64, u64)> {
     Some((value("width ")?, value("height ")?))
 }
 
-/// Decodes a file: ones are black.
+/// Decodes a file: ones are white, as in Pillow.
 pub fn decode(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
     let (width, height) = size(bytes).ok_or("the XBM states no size")?;
     check_size(width, height)?;
@@ -34,7 +34,7 @@ pub fn decode(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
     let stride = width.div_ceil(8);
     let bytes: Vec<u8> =
         body.split(|byte| matches!(byte, b',' | b'}')).map_while(number).take(stride * height).collect();
-    let bit = |row: &[u8], x: usize| if row[x / 8] >> (x % 8) & 1 == 1 { [0; 3] } else { [255; 3] };
+    let bit = |row: &[u8], x: usize| if row[x / 8] >> (x % 8) & 1 == 1 { [255; 3] } else { [0; 3] };
     let rgb = bytes.chunks_exact(stride).flat_map(|row| (0..width).flat_map(move |x| bit(row, x))).collect();
     whole(rgb, width, height, torn, "XBM")
 }
