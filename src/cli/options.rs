@@ -137,6 +137,9 @@ pub struct ImageOptions {
     /// Ignore the EXIF orientation, as timm and torchvision do
     #[arg(long)]
     pub no_exif: bool,
+    /// Read files that end too early, such as broken downloads, as far as they go
+    #[arg(long)]
+    pub truncated: bool,
 }
 
 /// Which images are run.
@@ -198,12 +201,14 @@ impl OutputOptions {
 impl ImageOptions {
     /// Those that results depend on.
     pub fn options(&self) -> BTreeMap<String, String> {
-        self.no_exif.then(|| ("--no-exif".to_owned(), "given".to_owned())).into_iter().collect()
+        let given = [("--no-exif", self.no_exif), ("--truncated", self.truncated)];
+        let given = given.into_iter().filter(|(_, given)| *given);
+        given.map(|(name, _)| (name.to_owned(), "given".to_owned())).collect()
     }
 
     pub fn reading(&self) -> Reading {
         let orient = if self.no_exif { Orient::AsStored } else { Orient::Exif };
-        Reading { orient, ..Reading::default() }
+        Reading { orient, truncated: self.truncated, ..Reading::default() }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
+use vit_gpu::internals::preprocess::{decode_truncated, size};
 use vit_gpu::{Error, Image, Orient, Result};
 
 /// One image to read, by the name it is reported under.
@@ -53,6 +54,8 @@ impl Input {
 #[derive(Clone, Copy)]
 pub struct Reading {
     pub orient: Orient,
+    /// Whether a file that ends too early is read as far as it goes.
+    pub truncated: bool,
     /// Bytes that decoding may use in all, on all threads; a single picture may need more.
     pub memory: u64,
 }
@@ -60,7 +63,7 @@ pub struct Reading {
 impl Default for Reading {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get) as u64;
-        Reading { orient: Orient::Exif, memory: (threads * PER_THREAD).max(AT_LEAST) }
+        Reading { orient: Orient::Exif, truncated: false, memory: (threads * PER_THREAD).max(AT_LEAST) }
     }
 }
 
@@ -70,12 +73,13 @@ const AT_LEAST: u64 = 1 << 30;
 
 impl Reading {
     pub fn decode(&self, bytes: &[u8], name: &str) -> Result<Image> {
-        Image::decode(bytes, name, self.orient)
+        let decode = if self.truncated { decode_truncated } else { Image::decode };
+        decode(bytes, name, self.orient)
     }
 
     /// About how many bytes it takes to decode this file: the picture, the decoder's own copy of it, and a turned one.
     pub fn memory_for(&self, bytes: &[u8]) -> u64 {
-        let (width, height) = vit_gpu::internals::preprocess::size(bytes).unwrap_or((0, 0));
+        let (width, height) = size(bytes).unwrap_or((0, 0));
         9 * width.saturating_mul(height) + bytes.len() as u64
     }
 }

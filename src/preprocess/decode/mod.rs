@@ -166,10 +166,3 @@ fn guarded<T>(decode: impl FnOnce() -> T) -> Option<T> {
     DECODING.set(false);
     done.ok()
 }
-
-/// Width and height of a picture, in pixels, as its file states them; `None` if the file can't be read.
-pub fn size(bytes: &[u8]) -> Option<(u64, u64)> {
-    let reader = image::ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format().ok()?;
-    let (width, height) = guarded(|| reader.into_dimensions())?.ok()?;
-    Some((width.into(), height.into()))
-}
