@@ -1,6 +1,6 @@
 //! What a file is, by its content alone.
 
-use super::{bmp, ico, jp2, pcx, png, pnm, tags, tga, xbm};
+use super::{bmp, ico, jp2, pcx, png, pnm, tga, tiff, xbm};
 
 /// A format that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub fn of(bytes: &[u8]) -> Option<Kind> {
         [b'q', b'o', b'i', b'f', ..] => Kind::Qoi,
         [b'i', b'c', b'n', b's', ..] => Kind::Icns,
         [1, 0xda, 0 | 1, 1 | 2, 0, 1..=3, ..] => Kind::Sgi,
-        _ if tags::is_tiff(bytes) => Kind::Tiff,
+        _ if tiff::is_tiff(bytes) => Kind::Tiff,
         _ if png::is_png(bytes) => Kind::Png,
         _ if jp2::is_jp2(bytes) => Kind::Jpeg2000,
         _ if pnm::is_pnm(bytes) => Kind::Pnm,

@@ -8,8 +8,6 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use image::ImageFormat;
-
 use self::decoded::{Decoded, Refusal};
 use self::kind::Kind;
 use super::image::{Image, Orient};
@@ -19,7 +17,6 @@ mod bmp;
 mod bytes;
 mod dds;
 mod decoded;
-mod general;
 mod gif;
 mod icns;
 mod ico;
@@ -34,6 +31,8 @@ mod qoi;
 mod sgi;
 mod tags;
 mod tga;
+mod tiff;
+mod webp;
 mod xbm;
 
 impl Image {
@@ -107,8 +106,8 @@ pub fn size(bytes: &[u8]) -> Option<(u64, u64)> {
             Kind::Qoi => qoi::size,
             Kind::Sgi => sgi::size,
             Kind::Tga => tga::size,
-            Kind::Tiff => |bytes: &[u8]| general::size(bytes, ImageFormat::Tiff),
-            Kind::WebP => |bytes: &[u8]| general::size(bytes, ImageFormat::WebP),
+            Kind::Tiff => tiff::size,
+            Kind::WebP => webp::size,
             Kind::Xbm => xbm::size,
         };
         read(bytes)
@@ -144,8 +143,8 @@ fn by_kind(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
         Kind::Sgi => sgi::decode(bytes, torn),
         // Any bytes may look like a Targa's header.
         Kind::Tga => tga::decode(bytes, torn).unwrap_or_else(|| Err(UNKNOWN.into())),
-        Kind::Tiff => general::decode(bytes, ImageFormat::Tiff),
-        Kind::WebP => general::decode(bytes, ImageFormat::WebP),
+        Kind::Tiff => tiff::decode(bytes),
+        Kind::WebP => webp::decode(bytes),
         Kind::Xbm => xbm::decode(bytes, torn),
     }
 }

@@ -2,18 +2,6 @@
 
 /// A tag's number for the orientation.
 pub const ORIENTATION: u16 = 0x0112;
-/// How bits lie in a byte: 1 from the highest down, 2 the other way round.
-pub const FILL_ORDER: u16 = 0x010A;
-/// What samples beyond the colours are: 1 is premultiplied alpha.
-pub const EXTRA_SAMPLES: u16 = 0x0152;
-
-/// Whether bytes begin as a TIFF does.
-pub fn is_tiff(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"II*\0")
-        || bytes.starts_with(b"MM\0*")
-        || bytes.starts_with(b"II+\0")
-        || bytes.starts_with(b"MM\0+")
-}
 
 /// Numbers of the first directory, each with its first value.
 pub struct Tags(Vec<(u16, u32)>);
@@ -101,11 +89,11 @@ mod tests {
     fn numbers_of_either_order_and_size_are_read() {
         for little in [true, false] {
             for kind in [3, 4] {
-                let data = directory(little, &[(FILL_ORDER, 3, 1), (ORIENTATION, kind, 6)]);
+                let data = directory(little, &[(0x010A, 3, 1), (ORIENTATION, kind, 6)]);
                 assert_eq!(Tags::read(&data).unwrap().get(ORIENTATION), Some(6), "{little} {kind}");
                 let prefixed = [b"Exif\0\0".as_slice(), &data].concat();
                 assert_eq!(Tags::read(&prefixed).unwrap().get(ORIENTATION), Some(6));
-                assert_eq!(Tags::read(&data).unwrap().get(EXTRA_SAMPLES), None);
+                assert_eq!(Tags::read(&data).unwrap().get(0x0152), None);
             }
         }
         assert!(Tags::read(b"II+\0").is_none() && Tags::read(b"").is_none());

@@ -1,0 +1,347 @@
+//! The fax codes: Huffman (CCITT RLE), Group 3 in one and two dimensions, and Group 4. The codes come from the crate `fax`; what is
+//! done with damaged lines, missing ends of lines and early ends of the data is what libtiff does, because Pillow shows that.
+
+use fax::BitReader;
+use fax::maps::{Mode, black, mode, white};
+
+use crate::preprocess::decode::decoded::Refusal;
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Runs only; every line begins at a byte.
+    Huffman,
+    /// Runs, with a mark at each line's beginning.
+    Group3,
+    /// The same, but a bit after the mark says whether the line is stored as changes of the line above.
+    Group3TwoDimensions,
+    /// Every line is stored as changes of the line above.
+    Group4,
+}
+
+/// Decodes so many rows: one bit a pixel, 1 is black, every row in bytes of its own.
+pub fn decode(data: &[u8], scheme: Scheme, width: usize, rows: usize) -> Result<Vec<u8>, Refusal> {
+    let width = u32::try_from(width)
+        .ok()
+        .filter(|width| *width < 1 << 30)
+        .ok_or("it is a TIFF with lines that are too long")?;
+    let mut bits = vec![0; (width as usize).div_ceil(8) * rows];
+    let mut lines = Lines { reader: Bits { data, at: 0, end: 8 * data.len() }, mark_read: false, without_marks: false };
+    let mut above = Line::white(width);
+    for (number, row) in bits.chunks_exact_mut((width as usize).div_ceil(8)).enumerate() {
+        let mut line = Line::default();
+        let end = match scheme {
+            Scheme::Huffman => lines.runs(&mut line, width),
+            Scheme::Group3 => lines.to_mark().and_then(|()| lines.runs(&mut line, width)),
+            Scheme::Group3TwoDimensions => lines.to_mark().and_then(|()| match lines.bit()? {
+                true => lines.runs(&mut line, width),
+                false => lines.changes(&mut line, &above, width),
+            }),
+            Scheme::Group4 => lines.changes(&mut line, &above, width),
+        };
+        line.finish(width);
+        line.draw(row);
+        match (scheme, end) {
+            // Group 4 may end early: with its mark, or with its data.
+            (Scheme::Group4, Err(Stop::End)) if number > 0 => break,
+            (Scheme::Group4, Ok(())) if lines.mark_read && number > 0 => break,
+            (_, Err(Stop::End)) => return Err("the fax-compressed data of the TIFF ends too early".into()),
+            (Scheme::Group4, Ok(())) if lines.mark_read => {
+                return Err("the fax-compressed data of the TIFF is damaged".into());
+            }
+            (_, Err(Stop::Unreadable)) => {
+                return Err(
+                    "the fax-compressed data of the TIFF is damaged or has uncompressed lines, which can't be decoded"
+                        .into(),
+                );
+            }
+            _ => {}
+        }
+        if scheme == Scheme::Huffman {
+            lines.reader.align();
+        }
+        above = line;
+    }
+    Ok(bits)
+}
+
+/// Why a line ends before its last pixel, other than by a code that is none.
+enum Stop {
+    /// There is no more data.
+    End,
+    /// What follows can't be read.
+    Unreadable,
+}
+
+/// Bits from the highest of each byte.
+#[derive(Clone, Copy)]
+struct Bits<'a> {
+    data: &'a [u8],
+    at: usize,
+    /// Where the bits end.
+    end: usize,
+}
+
+impl Bits<'_> {
+    /// Says whether there are more bits. If there are some, but fewer than this, zeros follow them.
+    fn has_some_of(&mut self, count: usize) -> bool {
+        let some = self.at < self.end;
+        if some {
+            self.end = self.end.max(self.at + count);
+        }
+        some
+    }
+
+    /// The next bits, up to 16.
+    fn next(&self, count: u8) -> u16 {
+        let byte = |i: usize| u32::from(self.data.get(self.at / 8 + i).copied().unwrap_or(0));
+        let window = byte(0) << 16 | byte(1) << 8 | byte(2);
+        let shift = 24 - self.at % 8 - usize::from(count);
+        ((window >> shift) & ((1 << count) - 1)) as u16
+    }
+
+    fn skip(&mut self, count: usize) {
+        self.at += count;
+    }
+
+    fn align(&mut self) {
+        self.at = self.at.next_multiple_of(8);
+    }
+}
+
+impl BitReader for Bits<'_> {
+    type Error = ();
+
+    fn peek(&self, bits: u8) -> Option<u16> {
+        Some(self.next(bits))
+    }
+
+    fn consume(&mut self, bits: u8) -> Result<(), ()> {
+        self.skip(usize::from(bits));
+        Ok(())
+    }
+
+    fn bits_to_byte_boundary(&self) -> u8 {
+        ((8 - self.at % 8) % 8) as u8
+    }
+}
+
+/// One line: the lengths of its runs, white and black in turn.
+#[derive(Default)]
+struct Line {
+    runs: Vec<u32>,
+    /// Where the last run ends.
+    at: u32,
+    /// The beginning of the next run, if part of it was read.
+    begun: u32,
+}
+
+impl Line {
+    fn white(width: u32) -> Line {
+        Line { runs: vec![width], at: width, begun: 0 }
+    }
+
+    /// Makes a run longer that has not ended yet.
+    fn lengthen(&mut self, by: u32) {
+        self.begun = self.begun.saturating_add(by);
+        self.at = self.at.saturating_add(by);
+    }
+
+    /// Ends a run.
+    fn end_run(&mut self, by: u32) {
+        self.lengthen(by);
+        self.runs.push(std::mem::take(&mut self.begun));
+    }
+
+    /// Makes the line exactly as long as it must be: runs that are too many are dropped, missing pixels are white.
+    fn finish(&mut self, width: u32) {
+        if self.begun > 0 {
+            self.end_run(0);
+        }
+        while self.at > width {
+            let Some(run) = self.runs.pop() else { break };
+            self.at = self.at.saturating_sub(run);
+        }
+        if self.at < width {
+            if self.runs.len() % 2 == 1 {
+                self.end_run(0);
+            }
+            self.end_run(width - self.at);
+        }
+    }
+
+    /// The places where the colour changes, after a 0.
+    fn changes(&self) -> Vec<u32> {
+        let mut at = 0;
+        let ends = self.runs.iter().map(|run| {
+            at += run;
+            at
+        });
+        std::iter::once(0).chain(ends).collect()
+    }
+
+    fn draw(&self, row: &mut [u8]) {
+        let mut at = 0;
+        for (i, run) in self.runs.iter().enumerate() {
+            let end = at + *run as usize;
+            if i % 2 == 1 {
+                fill(row, at, end);
+            }
+            at = end;
+        }
+    }
+}
+
+/// Sets the bits from one place to another.
+fn fill(row: &mut [u8], from: usize, to: usize) {
+    if from >= to {
+        return;
+    }
+    let (first, last) = (from / 8, (to - 1) / 8);
+    let (start, end) = (0xffu8 >> (from % 8), 0xffu8 << (7 - (to - 1) % 8));
+    if first == last {
+        row[first] |= start & end;
+    } else {
+        row[first] |= start;
+        row[first + 1..last].fill(0xff);
+        row[last] |= end;
+    }
+}
+
+/// Reads line after line.
+struct Lines<'a> {
+    reader: Bits<'a>,
+    /// Whether the mark before a line, or at the data's end, was just read.
+    mark_read: bool,
+    /// Whether it turned out that there are no marks.
+    without_marks: bool,
+}
+
+impl Lines<'_> {
+    fn bit(&mut self) -> Result<bool, Stop> {
+        if !self.reader.has_some_of(1) {
+            return Err(Stop::End);
+        }
+        let bit = self.reader.next(1) == 1;
+        self.reader.skip(1);
+        Ok(bit)
+    }
+
+    /// Goes to the end of the next mark: at least eleven zeros and a one. If there is none, lines are read without marks, from the start.
+    fn to_mark(&mut self) -> Result<(), Stop> {
+        if self.without_marks {
+            return Ok(());
+        }
+        while !self.mark_read {
+            if !self.reader.has_some_of(11) {
+                return Err(Stop::End);
+            }
+            match self.reader.next(11) {
+                0 => self.mark_read = true,
+                _ => self.reader.skip(1),
+            }
+        }
+        self.mark_read = false;
+        while self.reader.has_some_of(8) {
+            let next = self.reader.next(8) as u8;
+            if next > 0 {
+                self.reader.skip(next.leading_zeros() as usize + 1);
+                return Ok(());
+            }
+            self.reader.skip(8);
+        }
+        self.without_marks = true;
+        self.reader.at = 0;
+        self.reader.end = 8 * self.reader.data.len();
+        Ok(())
+    }
+
+    /// Reads one run of this colour. Gives false where there is no run but a mark or something unknown.
+    fn run(&mut self, line: &mut Line, is_black: bool) -> Result<bool, Stop> {
+        loop {
+            if !self.reader.has_some_of(if is_black { 13 } else { 12 }) {
+                return Err(Stop::End);
+            }
+            if self.reader.next(11) == 0 {
+                self.reader.skip(11);
+                self.mark_read = true;
+                return Ok(false);
+            }
+            let mut after = self.reader;
+            let run = if is_black { black::decode(&mut after) } else { white::decode(&mut after) };
+            let Some(run) = run else { return Ok(false) };
+            self.reader = after;
+            if run < 64 {
+                line.end_run(run.into());
+                return Ok(true);
+            }
+            line.lengthen(run.into());
+        }
+    }
+
+    /// A line as runs.
+    fn runs(&mut self, line: &mut Line, width: u32) -> Result<(), Stop> {
+        loop {
+            for is_black in [false, true] {
+                if !self.run(line, is_black)? || line.at >= width {
+                    return Ok(());
+                }
+            }
+            // Empty runs say nothing.
+            if let [.., 0, 0] = line.runs[..] {
+                line.runs.truncate(line.runs.len() - 2);
+            }
+        }
+    }
+
+    /// A line as changes of the one above.
+    fn changes(&mut self, line: &mut Line, above: &Line, width: u32) -> Result<(), Stop> {
+        let changes = above.changes();
+        let place = |index: usize| changes.get(index).copied().unwrap_or(width).min(width);
+        // The change above that the next code refers to.
+        let mut index = 1;
+        while line.at < width {
+            if line.runs.len() > 2 * width as usize + 64 {
+                return Err(Stop::Unreadable);
+            }
+            if !self.reader.has_some_of(7) {
+                return Err(Stop::End);
+            }
+            // Seven zeros begin the mark of the end.
+            if self.reader.next(7) == 0 {
+                self.reader.skip(11);
+                self.mark_read = true;
+                return Ok(());
+            }
+            let mut after = self.reader;
+            let Some(code) = mode::decode(&mut after) else { return Ok(()) };
+            self.reader = after;
+            if !matches!(code, Mode::Horizontal) && !(line.runs.is_empty() && line.begun == 0) {
+                while place(index) <= line.at && place(index) < width {
+                    index += 2;
+                }
+            }
+            match code {
+                Mode::Pass => {
+                    line.lengthen(place(index + 1).saturating_sub(line.at));
+                    index += 2;
+                }
+                Mode::Horizontal => {
+                    let first_is_black = line.runs.len() % 2 == 1;
+                    if !self.run(line, first_is_black)? || !self.run(line, !first_is_black)? {
+                        return Ok(());
+                    }
+                }
+                Mode::Vertical(by) => {
+                    let Some(to) = place(index).checked_add_signed(by.into()).filter(|to| *to >= line.at) else {
+                        return Ok(());
+                    };
+                    line.end_run(to - line.at);
+                    index = if by < 0 { index.saturating_sub(1) } else { index + 1 };
+                }
+                Mode::Extension | Mode::EOF => return Err(Stop::Unreadable),
+            }
+        }
+        Ok(())
+    }
+}
