@@ -22,8 +22,11 @@ pub struct FolderOptions {
 }
 
 /// A file in a folder is taken for an image if its name has one of these endings.
-const ENDINGS: [&str; 13] =
-    ["apng", "bmp", "dib", "gif", "jfif", "jpe", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp"];
+const ENDINGS: [&str; 40] = [
+    "apng", "bmp", "bw", "cur", "dds", "dib", "gif", "icb", "icns", "ico", "j2c", "j2k", "jfif", "jp2", "jpc", "jpe",
+    "jpeg", "jpf", "jpg", "jpx", "mpo", "pbm", "pcx", "pfm", "pgm", "png", "pnm", "ppm", "psd", "qoi", "rgb", "rgba",
+    "sgi", "tga", "tif", "tiff", "vda", "vst", "webp", "xbm",
+];
 
 /// Images in the order of the arguments, those of a folder by name; what can't be read is among them, with the reason.
 ///

@@ -18,6 +18,7 @@ import jax_models
 import lucidrains_models
 import meta_models
 import open_clip_models
+import photos
 import positions
 import teaching_models
 import timm_models
@@ -38,5 +39,6 @@ if __name__ == "__main__":
         module.write_all()
     timm_models.full_size()
     images.write()
+    photos.write()
     size = sum(file.stat().st_size for file in HERE.rglob("*") if file.is_file())
     print(f"{size / 1e6:.2f} MB of goldens")

@@ -52,11 +52,13 @@ pub fn upside_down(rgb: &[u8], width: usize) -> Vec<u8> {
     rgb.chunks_exact(3 * width).rev().flatten().copied().collect()
 }
 
-/// A picture whose file may have ended too early: that is refused, unless torn files are allowed. Then the rest is black.
+/// A picture whose file may have ended too early: that is refused, unless torn files are allowed. Then the rows that are not complete are black.
 pub fn whole(mut rgb: Vec<u8>, width: usize, height: usize, torn: bool, format: &str) -> Result<Decoded, Refusal> {
     if rgb.len() < 3 * width * height && !torn {
         return Err(format!("the {format} is truncated").into());
     }
+    let rows = rgb.len() / (3 * width);
+    rgb.truncate(3 * width * rows.min(height));
     rgb.resize(3 * width * height, 0);
     Ok(Decoded { width, height, rgb, orientation: None })
 }

@@ -81,7 +81,7 @@ impl Header<'_> {
 
 /// Reads all segments before the first scan.
 pub fn header(bytes: &[u8]) -> Result<Header<'_>, Refusal> {
-    let mut frame = None;
+    let (mut frame, mut rows) = (None, 0);
     let (mut tables, mut exif, mut xmp, mut adobe, mut jfif) = (Vec::new(), Vec::new(), &[][..], None, false);
     let mut at = 2;
     while let Some((start, marker, segment)) = next(bytes, at) {
@@ -91,7 +91,10 @@ pub fn header(bytes: &[u8]) -> Result<Header<'_>, Refusal> {
             EOI => break,
             SOS => {
                 let scan_components = segment.first().copied().unwrap_or(0);
-                let frame = frame.ok_or("the JPEG has no frame header before its first scan")?;
+                let mut frame: Frame = frame.ok_or("the JPEG has no frame header before its first scan")?;
+                if frame.height == 0 {
+                    frame.height = rows;
+                }
                 return Ok(Header { frame, scan_components, tables, scan: start, exif, xmp, adobe, jfif });
             }
             0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
@@ -111,6 +114,8 @@ pub fn header(bytes: &[u8]) -> Result<Header<'_>, Refusal> {
             0xe1 if segment.starts_with(b"Exif\0\0") => exif.extend(&segment[if exif.is_empty() { 0 } else { 6 }..]),
             0xe1 => xmp = segment.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0").unwrap_or(xmp),
             APP14 if segment.starts_with(b"Adobe") && segment.len() >= 12 => adobe = Some(segment[11]),
+            // Some files state the number of rows here already.
+            DNL => rows = segment.first_chunk().map_or(rows, |two| u16::from_be_bytes(*two)),
             0xe0..=0xef | 0xfe => {}
             _ => tables.push((marker, segment)),
         }
@@ -126,20 +131,25 @@ pub struct Rest {
     pub end: Option<usize>,
     /// The number of rows that a marker states.
     pub rows: Option<u16>,
+    /// Where that marker's segment begins and ends.
+    pub rows_at: Option<[usize; 2]>,
 }
 
 /// Walks over scans to the end of the picture. What follows it (another one, a video) is not looked at.
 pub fn rest(bytes: &[u8], mut at: usize) -> Rest {
-    let mut rows = None;
+    let (mut rows, mut rows_at) = (None, None);
     while let Some((start, marker, segment)) = next(bytes, at) {
+        at = start + 2 + segment.map_or(0, |segment| 2 + segment.len());
         match marker {
-            EOI => return Rest { end: Some(start), rows },
-            DNL => rows = segment.and_then(|two| Some(u16::from_be_bytes(*two.first_chunk()?))).or(rows),
+            EOI => return Rest { end: Some(start), rows, rows_at },
+            DNL if rows.is_none() => {
+                rows = segment.and_then(|two| Some(u16::from_be_bytes(*two.first_chunk()?)));
+                rows_at = Some([start, at]);
+            }
             _ => {}
         }
-        at = start + 2 + segment.map_or(0, |segment| 2 + segment.len());
     }
-    Rest { end: None, rows }
+    Rest { end: None, rows, rows_at }
 }
 
 /// The next marker: its place, its number, and its segment if it has one; `None` where the file ends before the segment does.
@@ -184,7 +194,8 @@ mod tests {
         let head = header(&whole).ok().unwrap();
         assert_eq!((head.frame.width, head.frame.height, head.scan_components), (9, 0, 1));
         assert_eq!(head.tables.len(), 1);
-        let end = Rest { end: Some(whole.len() - 2), rows: Some(9) };
+        let rows_at = Some([whole.len() - 9, whole.len() - 3]);
+        let end = Rest { end: Some(whole.len() - 2), rows: Some(9), rows_at };
         for behind in [&[0xff, SOS, 1, 2][..], &[0; 9], &[], &picture(&[], [1, 2, 3])] {
             assert_eq!(rest(&[&whole, behind].concat(), head.scan), end);
         }

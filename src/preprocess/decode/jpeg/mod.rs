@@ -5,12 +5,13 @@
 
 use std::borrow::Cow;
 
+use jpeg_decoder::ColorTransform;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use self::markers::{APP14, Colours, EOI, Frame, Header, SOI};
+use self::markers::{APP14, Colours, EOI, Frame, Header, Rest, SOI};
 use super::decoded::{Decoded, Refusal, check_size};
 use super::tags;
 
@@ -41,11 +42,12 @@ pub fn decode(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
         let count = header.frame.components.len();
         format!("it is a JPEG with {count} components, which can't be decoded")
     })?;
-    let plain = plain(bytes, &header, height, rest.end);
+    let plain = plain(bytes, &header, height, &rest);
     let samples = match process {
-        0 | 1 if separate(&header) => in_separate_scans(&plain)?,
+        0 | 1 if separate(&header) => in_separate_scans(&plain, colours)?,
         0..=2 => in_common_scans(&plain, colours, torn)?,
-        3 => in_separate_scans(&plain)?,
+        3 if colours == Colours::Grey => in_separate_scans(&plain, colours)?,
+        3 => return Err("it is a lossless JPEG in colour, which can't be decoded".into()),
         9 | 10 => return Err("it is a JPEG with arithmetic coding, which can't be decoded".into()),
         _ => return Err("it is a hierarchical or lossless arithmetic JPEG, which can't be decoded".into()),
     };
@@ -64,7 +66,7 @@ fn separate(header: &Header) -> bool {
 
 /// The same picture without comments and applications' data, with its number of rows in its header, its components numbered,
 /// and marked as RGB or CMYK, so that decoders don't convert its colours.
-fn plain(bytes: &[u8], header: &Header, height: u16, end: Option<usize>) -> Vec<u8> {
+fn plain(bytes: &[u8], header: &Header, height: u16, rest: &Rest) -> Vec<u8> {
     let mut plain = vec![0xff, SOI];
     let mut push = |marker: u8, segment: &[u8]| {
         plain.extend([0xff, marker]);
@@ -76,12 +78,15 @@ fn plain(bytes: &[u8], header: &Header, height: u16, end: Option<usize>) -> Vec<
     }
     for &(marker, segment) in &header.tables {
         let mut segment = Cow::Borrowed(segment);
-        if marker == 0xc0 | header.frame.process && height != header.frame.height {
+        if marker == 0xc0 | header.frame.process {
             segment.to_mut()[1..3].copy_from_slice(&height.to_be_bytes());
         }
         push(marker, &segment);
     }
-    plain.extend(&bytes[header.scan..end.unwrap_or(bytes.len())]);
+    let end = rest.end.unwrap_or(bytes.len());
+    let [until, from] = rest.rows_at.unwrap_or([end; 2]);
+    plain.extend(&bytes[header.scan..until]);
+    plain.extend(&bytes[from..end]);
     plain.extend([0xff, EOI]);
     plain
 }
@@ -98,10 +103,26 @@ fn in_common_scans(plain: &[u8], colours: Colours, torn: bool) -> Result<Vec<u8>
         .set_max_width(usize::MAX)
         .set_max_height(usize::MAX)
         .jpeg_set_out_colorspace(space);
-    JpegDecoder::new_with_options(ZCursor::new(plain), options).decode().map_err(Refusal::by)
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(plain), options);
+    decoder.decode_headers().map_err(Refusal::by)?;
+    // What is not reached stays grey.
+    let mut samples = vec![128; decoder.output_buffer_size().ok_or("the JPEG states no size")?];
+    decoder.decode_into(&mut samples).map_err(Refusal::by)?;
+    Ok(samples)
 }
 
 /// Samples of a lossless picture, or one with each component in a scan of its own.
-fn in_separate_scans(plain: &[u8]) -> Result<Vec<u8>, Refusal> {
-    jpeg_decoder::Decoder::new(plain).decode().map_err(Refusal::by)
+fn in_separate_scans(plain: &[u8], colours: Colours) -> Result<Vec<u8>, Refusal> {
+    let mut decoder = jpeg_decoder::Decoder::new(plain);
+    decoder.set_color_transform(match colours {
+        Colours::Grey => ColorTransform::Grayscale,
+        Colours::Rgb | Colours::YCbCr => ColorTransform::RGB,
+        Colours::Cmyk | Colours::Ycck => ColorTransform::CMYK,
+    });
+    let mut samples = decoder.decode().map_err(Refusal::by)?;
+    if matches!(colours, Colours::Cmyk | Colours::Ycck) {
+        // This decoder inverts inks.
+        samples.iter_mut().for_each(|sample| *sample = 255 - *sample);
+    }
+    Ok(samples)
 }
