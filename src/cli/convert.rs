@@ -22,7 +22,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Ended {
-    let checkpoint = args.model.open()?;
+    let checkpoint = args.model.open(args.verbosity.quiet)?;
     checkpoint.save(&args.output, args.dtype)?;
     args.verbosity.say(&format!("{}: {} from {}", args.output.display(), checkpoint.name, checkpoint.family));
     Ok(Outcome::Done)

@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> Ended {
     let (shape, values) = input.values("pixel_values")?;
     // If the tensor has another size, the model runs at that size if its library would resample the positions for it.
     let session = match shape[..] {
-        [_, _, h, w] => args.run.session_of(|| args.run.model.open_for((h, w)))?,
+        [_, _, h, w] => args.run.session_of(|| args.run.model.open_for((h, w), args.run.verbosity.quiet))?,
         _ => args.run.session()?,
     };
     let cfg = &session.checkpoint().config;

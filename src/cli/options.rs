@@ -7,11 +7,13 @@ use vit_gpu::internals::executor::Choice;
 use vit_gpu::{Device, Orient, Precision, Session};
 
 use super::progress::Progress;
+use super::pull;
 
 /// The model alone.
 #[derive(Args)]
 pub struct ModelOptions {
-    /// A model's folder, a .safetensors or .npz file, or random:ARCH@SEED [default: the built-in CIFAR-10 model]
+    /// A model's folder, a .safetensors or .npz file, a name on the hub (owner/name[@revision]), a short name (see `vit-gpu
+    /// models`), or random:ARCH@SEED [default: the built-in CIFAR-10 model]
     #[arg(long, short = 'm', value_name = "MODEL")]
     pub model: Option<String>,
     /// Run at another image size than the model's own; positions are resampled and preprocessing is adapted
@@ -27,18 +29,19 @@ fn image_size(text: &str) -> Result<(usize, usize), String> {
 }
 
 impl ModelOptions {
-    pub fn open(&self) -> vit_gpu::Result<Checkpoint> {
+    /// Opens the model, after a download if it is named and not in the cache.
+    pub fn open(&self, quiet: bool) -> vit_gpu::Result<Checkpoint> {
         match &self.model {
-            Some(model) => Checkpoint::open_at(model, self.image_size),
+            Some(model) => pull::named(model, quiet, |path| Checkpoint::open_at(path, self.image_size)),
             None => Checkpoint::bundled_at(self.image_size),
         }
     }
 
     /// The model for tensors of this size, if the model's library would run them; otherwise the model at its own size.
-    pub fn open_for(&self, size: (usize, usize)) -> vit_gpu::Result<Checkpoint> {
+    pub fn open_for(&self, size: (usize, usize), quiet: bool) -> vit_gpu::Result<Checkpoint> {
         match (&self.model, self.image_size) {
-            (Some(model), None) => Checkpoint::open_for(model, size),
-            _ => self.open(),
+            (Some(model), None) => pull::named(model, quiet, |path| Checkpoint::open_for(path, size)),
+            _ => self.open(quiet),
         }
     }
 }
@@ -99,13 +102,15 @@ impl Verbosity {
 impl RunOptions {
     /// Opens the model on the device and says where it runs.
     pub fn session(&self) -> vit_gpu::Result<Session> {
-        self.session_of(|| self.model.open())
+        self.session_of(|| self.model.open(self.verbosity.quiet))
     }
 
     /// Like [`RunOptions::session`], for the model that `opens` returns.
     pub fn session_of(&self, opens: impl FnOnce() -> vit_gpu::Result<Checkpoint>) -> vit_gpu::Result<Session> {
+        // A download has a progress bar of its own.
+        let checkpoint = opens()?;
         let waiting = Progress::spinner("opening the model", self.verbosity.quiet);
-        let session = open(opens()?, &self.device, self.precision, &self.tuning)?;
+        let session = open(checkpoint, &self.device, self.precision, &self.tuning)?;
         drop(waiting);
         if let Some(note) = session.note() {
             self.verbosity.say(note);

@@ -7,7 +7,7 @@ use vit_gpu::internals::checkpoint::Checkpoint;
 use super::inputs::{Input, named};
 use super::options::{ImageOptions, ModelOptions, Verbosity};
 use super::outputs::write_tensors;
-use super::{Ended, Outcome};
+use super::{Ended, Outcome, pull};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -28,8 +28,11 @@ pub struct Args {
 pub fn run(args: &Args) -> Ended {
     // If the configuration files are enough, the weights are not read.
     let transform = match &args.model.model {
-        Some(model) => Checkpoint::transform_only(model, args.model.image_size)?,
-        None => args.model.open()?.transform,
+        Some(model) => {
+            let path = pull::located(model, args.verbosity.quiet)?;
+            Checkpoint::transform_only(&path, args.model.image_size)?
+        }
+        None => args.model.open(args.verbosity.quiet)?.transform,
     };
     let input = if args.image == "-" { Input::Stdin } else { Input::File(PathBuf::from(&args.image)) };
     let image = input.read(args.reading.orient())?;

@@ -13,6 +13,12 @@ impl Progress {
         Progress::start(ProgressBar::new(total as u64), style, quiet)
     }
 
+    /// For a download whose size is told when it begins.
+    pub fn download(quiet: bool) -> Progress {
+        let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
+        Progress::start(ProgressBar::new(0), style, quiet)
+    }
+
     pub fn spinner(what: &'static str, quiet: bool) -> Progress {
         let bar = ProgressBar::new_spinner().with_message(what);
         Progress::start(bar, ProgressStyle::with_template("{spinner} {msg} ({elapsed})"), quiet)
@@ -38,6 +44,17 @@ impl Progress {
 
     pub fn advance(&self, by: usize) {
         self.0.inc(by as u64);
+    }
+
+    /// What was there when a download began counts for neither its rate nor the time left.
+    pub fn begin(&self, done: u64, of: u64) {
+        self.0.set_length(of);
+        self.0.set_position(done);
+        self.0.reset_eta();
+    }
+
+    pub fn set(&self, done: u64) {
+        self.0.set_position(done);
     }
 
     /// Hides the bar while `print` runs.

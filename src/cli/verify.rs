@@ -47,7 +47,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Ended {
-    let checkpoint = args.model.open()?;
+    let checkpoint = args.model.open(args.verbosity.quiet)?;
     let reference = open(&checkpoint, &Device::Cpu, Precision::F32, Kernels::Auto)?;
     let (planes, unread) = inputs(args, &reference)?;
     let image = planes.len() / count(&planes, &reference);

@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Ended {
             (_, asked) => asked,
         };
         let start = Instant::now();
-        let session = open(args.model.open()?, device, precision, &args.tuning)?;
+        let session = open(args.model.open(args.verbosity.quiet)?, device, precision, &args.tuning)?;
         let opened = start.elapsed().as_secs_f64();
         model.clone_from(&session.checkpoint().name);
         args.verbosity.say(&format!("measuring {model} on {}", session.device()));
@@ -73,7 +73,12 @@ pub fn run(args: &Args) -> Ended {
         // The reference is the processor's result, which is computed only once.
         let want = match &mut wanted {
             Some(want) => want,
-            none => none.insert(result(&open(args.model.open()?, &Device::Cpu, Precision::F32, &args.tuning)?)?),
+            none => none.insert(result(&open(
+                args.model.open(args.verbosity.quiet)?,
+                &Device::Cpu,
+                Precision::F32,
+                &args.tuning,
+            )?)?),
         };
         agreed &= agrees(&session, &result(&session)?, want, precision);
         devices.push(measured(&session, args, opened, first)?);
