@@ -45,7 +45,7 @@ pub enum Access {
 }
 
 #[derive(Clone)]
-struct File {
+pub struct File {
     bytes: Vec<u8>,
     large: bool,
 }
@@ -63,9 +63,9 @@ impl File {
 
 #[derive(Clone, Default)]
 pub struct Repo {
-    commits: BTreeMap<String, BTreeMap<String, File>>,
-    revisions: BTreeMap<String, String>,
-    access: Access,
+    pub commits: BTreeMap<String, BTreeMap<String, File>>,
+    pub revisions: BTreeMap<String, String>,
+    pub access: Access,
     /// What the API says instead of the truth: the commit, or a whole page.
     pub says: Option<String>,
     /// What the headers of files say instead of the truth: their entity tag, and the commit that they are of.
@@ -293,7 +293,8 @@ fn send(stream: &mut TcpStream, request: &Request, mut answer: Answer, fault: Op
     let (total, mut start) = (answer.body.len(), 0);
     let tag = answer.headers.iter().find(|(name, _)| *name == "ETag").map(|(_, tag)| tag.as_str());
     let same = request.header("if-range").is_none_or(|wanted| Some(wanted) == tag);
-    let range = request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+    let range = request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
+    let range: Option<usize> = range.and_then(|from| from.parse().ok());
     if let Some(from) = range.filter(|_| same && answer.file.is_some() && fault != Some(Fault::IgnoresRanges)) {
         if from >= total {
             answer = plain(416, vec![("Content-Range", format!("bytes */{total}"))]);
