@@ -155,6 +155,10 @@ impl<'a> Part<'a> {
                 return Err(Broken::Cut("the server did not continue where it was asked to".to_owned()));
             }
             408 | 429 | 500.. => return Err(Broken::Cut(format!("the server answers with status {}", answer.status))),
+            // A signed address that has run out, for example: the hub gives a new one.
+            status if !answer.is_hubs => {
+                return Err(Broken::Cut(format!("the host that the hub redirects to answers with status {status}")));
+            }
             _ => api.check(&answer, Some(wanted.file))?,
         }
         self.version = answer.header("etag").filter(|tag| tag.starts_with('"')).map(str::to_owned);

@@ -24,6 +24,8 @@ pub struct Answer {
     pub status: u16,
     headers: HeaderMap,
     pub body: ureq::Body,
+    /// Whether it comes from the hub itself, not from a host that it redirects to.
+    pub is_hubs: bool,
 }
 
 impl Answer {
@@ -132,7 +134,7 @@ impl Client {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
         let (parts, body) = request.call().map_err(|error| reason(&error))?.into_parts();
-        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body, is_hubs: origin(url) == self.origin })
     }
 }
 

@@ -55,8 +55,9 @@ def tree(cache):
 
 
 def asked(hub):
+    """The requests for the model since the last call; Python's library may also ask for news about itself."""
     requests, hub.requests[:] = list(hub.requests), []
-    return requests
+    return [request for request in requests if REPO in request[1] or "/blob/" in request[1]]
 
 
 def check(what, holds, *shown):

@@ -122,6 +122,8 @@ fn what_stalls_never_ends_or_is_too_long_is_an_error() {
     }
     place.hub.fault(FILE, Fault::Status(503), 99);
     assert!(place.fails("a/b").1.contains("broke off after 0 of 600000 bytes: the server answers with status 503"));
+    place.hub.fault(FILE, Fault::Status(403), 99);
+    assert!(place.fails("a/b").1.ends_with(": the host that the hub redirects to answers with status 403"));
     place.hub.fault(FILE, Fault::Status(503), 2);
     is_whole(&place);
 }

@@ -66,10 +66,10 @@ class Hub:
                 if second:
                     assert token is None, "the token followed to another host"
                     return self.blob(parts[-1])
+                if parts[:2] == ["api", "models"] and parts[4:5] == ["tree"]:
+                    return self.tree("/".join(parts[2:4]))
                 if parts[:2] == ["api", "models"] and len(parts) in (4, 6):
                     return self.info("/".join(parts[2:4]), parts[5] if len(parts) == 6 else "main")
-                if parts[:2] == ["api", "models"] and parts[4] == "tree":
-                    return self.tree("/".join(parts[2:4]))
                 if len(parts) == 5 and parts[2] == "resolve":
                     return self.resolve("/".join(parts[:2]), parts[3], parts[4])
                 self.error(404, "RepoNotFound")
