@@ -1,5 +1,7 @@
 //! What to do about an error, in terms of this program's options.
 
+use std::path::Path;
+
 use vit_gpu::{Error, HubFault};
 
 /// The error, and what would help where that is known.
@@ -21,6 +23,10 @@ fn hint(error: &Error) -> Option<String> {
         Error::Kernels { precision: Some(precision), .. } => Some(format!("add --precision {precision}")),
         Error::Hub { name, fault: HubFault::Pickled { file }, .. } => Some(unpickled(name, file)),
         Error::Hub { fault: HubFault::NotFound, .. } => Some("`vit-gpu models` lists the short names".to_owned()),
+        // It may have been meant as a path.
+        Error::Hub { name, fault: HubFault::Unreachable | HubFault::Offline, .. } => {
+            (!Path::new(name).exists()).then(|| "no file or folder has this name either".to_owned())
+        }
         Error::NoDevice { .. } => Some("`vit-gpu devices` lists what there is".to_owned()),
         _ => None,
     }

@@ -10,7 +10,7 @@ use vit_gpu::internals::model::{Input, Request, Taps, build, weight_specs};
 use vit_gpu::internals::ops::Op;
 
 use super::options::ModelOptions;
-use super::{Ended, Outcome, pull};
+use super::{Ended, Outcome, named};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -24,7 +24,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Ended {
     let options = &args.options;
     let checkpoint = match &args.named {
-        Some(model) => pull::named(model, false, |path| Checkpoint::open_at(path, options.image_size))?,
+        Some(model) => named::opened(model, false, |path| Checkpoint::open_at(path, options.image_size))?,
         None => options.open(false)?,
     };
     let request = Request {

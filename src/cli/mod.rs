@@ -13,6 +13,7 @@ mod hints;
 mod info;
 mod inputs;
 mod models;
+mod named;
 mod options;
 mod outputs;
 mod preprocess;

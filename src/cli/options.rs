@@ -6,8 +6,8 @@ use vit_gpu::internals::device::Kernels;
 use vit_gpu::internals::executor::Choice;
 use vit_gpu::{Device, Orient, Precision, Session};
 
+use super::named;
 use super::progress::Progress;
-use super::pull;
 
 /// The model alone.
 #[derive(Args)]
@@ -32,7 +32,7 @@ impl ModelOptions {
     /// Opens the model, after a download if it is named and not in the cache.
     pub fn open(&self, quiet: bool) -> vit_gpu::Result<Checkpoint> {
         match &self.model {
-            Some(model) => pull::named(model, quiet, |path| Checkpoint::open_at(path, self.image_size)),
+            Some(model) => named::opened(model, quiet, |path| Checkpoint::open_at(path, self.image_size)),
             None => Checkpoint::bundled_at(self.image_size),
         }
     }
@@ -40,7 +40,7 @@ impl ModelOptions {
     /// The model for tensors of this size, if the model's library would run them; otherwise the model at its own size.
     pub fn open_for(&self, size: (usize, usize), quiet: bool) -> vit_gpu::Result<Checkpoint> {
         match (&self.model, self.image_size) {
-            (Some(model), None) => pull::named(model, quiet, |path| Checkpoint::open_for(path, size)),
+            (Some(model), None) => named::opened(model, quiet, |path| Checkpoint::open_for(path, size)),
             _ => self.open(quiet),
         }
     }

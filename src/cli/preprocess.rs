@@ -7,7 +7,7 @@ use vit_gpu::internals::checkpoint::Checkpoint;
 use super::inputs::{Input, named};
 use super::options::{ImageOptions, ModelOptions, Verbosity};
 use super::outputs::write_tensors;
-use super::{Ended, Outcome, pull};
+use super::{Ended, Outcome, named};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> Ended {
     // If the configuration files are enough, the weights are not read.
     let transform = match &args.model.model {
         Some(model) => {
-            let path = pull::located(model, args.verbosity.quiet)?;
+            let path = named::located(model, args.verbosity.quiet)?;
             Checkpoint::transform_only(&path, args.model.image_size)?
         }
         None => args.model.open(args.verbosity.quiet)?.transform,

@@ -154,7 +154,8 @@ fn revisions_stand_side_by_side_and_share_what_is_the_same() {
 fn shards_open_clip_timm_and_archives() {
     let index =
         br#"{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}"#;
-    let cases: [(&[(&str, &[u8])], &[&str]); 4] = [
+    type Files = [(&'static str, &'static [u8])];
+    let cases: [(&Files, &[&str]); 4] = [
         (
             &[
                 ("config.json", CONFIG),
