@@ -16,14 +16,14 @@ use vit_gpu::{Error, HubFault};
 use server::Hub;
 
 /// A cache of its own for each test, and the hub that fills it.
-pub struct Place {
-    pub hub: Hub,
-    pub settings: Settings,
+struct Place {
+    hub: Hub,
+    settings: Settings,
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    pub fn new(hub: Hub) -> Place {
+    fn new(hub: Hub) -> Place {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings {
             endpoint: hub.url.clone(),
@@ -38,13 +38,13 @@ impl Place {
         Place { hub, settings, folder }
     }
 
-    pub fn pull(&self, name: &str) -> vit_gpu::Result<Found> {
+    fn pull(&self, name: &str) -> vit_gpu::Result<Found> {
         hub::pull(name, &self.settings, &mut |_, _| ())
     }
 
     /// The fault and the line of a pull that must fail.
     #[track_caller]
-    pub fn fails(&self, name: &str) -> (HubFault, String) {
+    fn fails(&self, name: &str) -> (HubFault, String) {
         let error = self.pull(name).unwrap_err();
         let line = error.to_string();
         assert!(!line.contains('\n') && line.starts_with(&format!("{name}: ")), "{line}");
@@ -54,16 +54,16 @@ impl Place {
         }
     }
 
-    pub fn path(&self) -> &Path {
+    fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn cache(&self, path: &str) -> PathBuf {
+    fn cache(&self, path: &str) -> PathBuf {
         self.settings.cache.join(path)
     }
 
     /// Every file and link below the cache, as paths with slashes.
-    pub fn tree(&self) -> Vec<String> {
+    fn tree(&self) -> Vec<String> {
         let (mut found, mut open) = (Vec::new(), vec![self.settings.cache.clone()]);
         while let Some(folder) = open.pop() {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -79,7 +79,7 @@ impl Place {
 }
 
 /// Names of the files in a folder.
-pub fn names(folder: &Path) -> Vec<String> {
+fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
