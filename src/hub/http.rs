@@ -140,12 +140,15 @@ impl Client {
 
 /// Why a request failed, or a body broke off.
 pub fn reason(error: &ureq::Error) -> String {
-    match error {
+    let text = match error {
         ureq::Error::HostNotFound => "there is no host of this name, or no network".to_owned(),
         ureq::Error::Timeout(_) => "it did not answer in time".to_owned(),
         ureq::Error::Io(error) => error.to_string(),
         other => other.to_string(),
-    }
+    };
+    // In some networks, TLS ends at a machine of the network's own.
+    let hint = if text.contains("certificate") { " (SSL_CERT_FILE names a file of certificates to trust)" } else { "" };
+    text + hint
 }
 
 /// Scheme, host and port of an address; `None` for what is not on the web.
