@@ -218,6 +218,16 @@ pub enum Error {
         /// What it is, and what it may be.
         reason: String,
     },
+    /// A model could not be taken from the hub, nor from its cache.
+    #[error("{name}: {reason}")]
+    Hub {
+        /// The model as it was named.
+        name: String,
+        /// What kind of failure it is.
+        fault: HubFault,
+        /// The host, the file, the revision and why.
+        reason: String,
+    },
     /// The crate was built without a feature that this needs.
     #[error("{what} needs the feature `{feature}`, which this build of vit-gpu does not have")]
     Feature {
@@ -226,6 +236,33 @@ pub enum Error {
         /// The feature of `Cargo.toml`.
         feature: &'static str,
     },
+}
+
+/// Kinds of [`Error::Hub`], for an app that asks for a token, or tries again later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HubFault {
+    /// The hub, or the host that it sends to, does not answer, answers with a server's error, or allows no more requests for now.
+    Unreachable,
+    /// `HF_HUB_OFFLINE` is set, and the cache does not have the whole model.
+    Offline,
+    /// There is no such model, or it is private and needs a token.
+    NotFound,
+    /// The model's owners have not granted access to this user.
+    Gated,
+    /// The model has no such branch, tag or commit.
+    Revision,
+    /// A download ended early, stalled, or did not end where it should.
+    Cut,
+    /// What came is not what the hub announced: another digest, a hostile file name, an answer that makes no sense.
+    Damaged,
+    /// All weights are pickled. They are never read, because unpickling runs code from the file.
+    Pickled {
+        /// The weights file.
+        file: String,
+    },
+    /// It has no weights that can be read, or several of which none is the main one.
+    NoWeights,
 }
 
 /// What an [`Error::Contradiction`] says.

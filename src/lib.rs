@@ -9,6 +9,8 @@ mod executor;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod graph;
+#[cfg(feature = "hub")]
+mod hub;
 mod labels;
 mod model;
 mod ops;
@@ -16,11 +18,13 @@ mod preprocess;
 mod session;
 
 pub use device::{Adapter, Device, MatrixShape};
-pub use error::{Error, Result, Source};
+pub use error::{Error, HubFault, Result, Source};
 pub use graph::Precision;
 pub use labels::Prediction;
 pub use preprocess::{Image, Orient};
 pub use session::{Classifier, Embedder, Model, Output, Outputs, Progress, Session, SessionBuilder};
+#[cfg(feature = "hub")]
+pub use session::{Pulled, pull};
 
 /// Every Vulkan, Metal and DX12 adapter, in a stable order: [`Device::Index`] is a position in it. Needs the feature `gpu`.
 #[cfg(feature = "gpu")]
@@ -48,6 +52,8 @@ pub mod internals {
         #[cfg(feature = "gpu")]
         gpu,
         graph,
+        #[cfg(feature = "hub")]
+        hub,
         labels,
         model,
         ops,

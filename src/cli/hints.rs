@@ -1,6 +1,8 @@
 //! What to do about an error, in terms of this program's options.
 
-use vit_gpu::Error;
+use std::path::Path;
+
+use vit_gpu::{Error, HubFault};
 
 /// The error, and what would help where that is known.
 pub fn with_hint(error: &Error) -> String {
@@ -19,9 +21,25 @@ fn hint(error: &Error) -> Option<String> {
             Some(format!("use {device}--precision {}", available.join(" or ")))
         }
         Error::Kernels { precision: Some(precision), .. } => Some(format!("add --precision {precision}")),
+        Error::Hub { name, fault: HubFault::Pickled { file }, .. } => Some(unpickled(name, file)),
+        Error::Hub { fault: HubFault::NotFound, .. } => Some("`vit-gpu models` lists the short names".to_owned()),
+        // It may have been meant as a path.
+        Error::Hub { name, fault: HubFault::Unreachable | HubFault::Offline, .. } => {
+            (!Path::new(name).exists()).then(|| "no file or folder has this name either".to_owned())
+        }
         Error::NoDevice { .. } => Some("`vit-gpu devices` lists what there is".to_owned()),
         _ => None,
     }
+}
+
+/// Two lines of Python, ready to be copied.
+fn unpickled(name: &str, file: &str) -> String {
+    let repo = name.split('@').next().unwrap_or(name);
+    format!(
+        "these two lines of Python write them as safetensors, to be put beside the model's config.json
+    weights = torch.load(huggingface_hub.hf_hub_download(\"{repo}\", \"{file}\"), weights_only=True)
+    safetensors.torch.save_file({{k: v.contiguous().clone() for k, v in weights.items()}}, \"model.safetensors\")"
+    )
 }
 
 #[cfg(test)]
@@ -35,6 +53,10 @@ mod tests {
         assert_eq!(with_hint(&error), want);
         let error = Error::ImageSize { file: "a".into(), preprocessed: (2, 3), model: (4, 5) };
         assert!(with_hint(&error).ends_with("the model takes 4x5: --image-size makes both the same"));
+        let fault = HubFault::Pickled { file: "pytorch_model.bin".into() };
+        let told = with_hint(&Error::Hub { name: "a/b@main".into(), fault, reason: "only pickles".into() });
+        assert!(told.starts_with("a/b@main: only pickles: these two lines of Python") && told.lines().count() == 3);
+        assert!(told.contains("hf_hub_download(\"a/b\", \"pytorch_model.bin\"), weights_only=True)"), "{told}");
         assert_eq!(with_hint(&Error::Model { file: "a".into(), reason: "b".into() }), "a: b");
     }
 }

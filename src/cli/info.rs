@@ -10,11 +10,11 @@ use vit_gpu::internals::model::{Input, Request, Taps, build, weight_specs};
 use vit_gpu::internals::ops::Op;
 
 use super::options::ModelOptions;
-use super::{Ended, Outcome};
+use super::{Ended, Outcome, named};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A model's folder, a .safetensors or .npz file, or random:ARCH@SEED [default: the built-in CIFAR-10 model]
+    /// A model: what --model takes
     #[arg(value_name = "MODEL", conflicts_with = "model")]
     named: Option<String>,
     #[command(flatten)]
@@ -24,7 +24,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Ended {
     let options = &args.options;
     let checkpoint = match &args.named {
-        Some(model) => Checkpoint::open_at(model, options.image_size)?,
+        Some(model) => named::opened(model, |path| Checkpoint::open_at(path, options.image_size))?,
         None => options.open()?,
     };
     let request = Request {

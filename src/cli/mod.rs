@@ -14,11 +14,15 @@ mod forward;
 mod hints;
 mod info;
 mod logging;
+mod models;
+mod named;
 mod options;
 mod outputs;
 mod preprocess;
 mod progress;
+mod pull;
 mod shell;
+mod sizes;
 mod sort;
 mod verify;
 
@@ -49,6 +53,8 @@ enum Command {
     Preprocess(preprocess::Args),
     /// Write a model as safetensors in timm's names, with its whole configuration
     Convert(convert::Args),
+    Pull(pull::Args),
+    Models(models::Args),
     /// List adapters, and say which one `auto` takes and why
     Devices(devices::Args),
     Doctor(doctor::Args),
@@ -133,6 +139,8 @@ pub fn main() -> ExitCode {
         Command::Forward(args) => forward::run(&args),
         Command::Preprocess(args) => preprocess::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Pull(args) => pull::run(&args),
+        Command::Models(args) => models::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Info(args) => info::run(&args),

@@ -13,13 +13,15 @@ use vit_gpu::{Device, Orient, Precision, Session};
 use super::Failure;
 use super::batches::{Input, Reading};
 use super::folders::{FolderOptions, find};
+use super::named;
 use super::outputs::Output;
 use super::progress::Progress;
 
 /// The model alone.
 #[derive(Args)]
 pub struct ModelOptions {
-    /// A model's folder, a .safetensors or .npz file, or random:ARCH@SEED [default: the built-in CIFAR-10 model]
+    /// A model's folder, a .safetensors or .npz file, a name on the hub (owner/name[@revision]), a short name (see `vit-gpu
+    /// models`), or random:ARCH@SEED [default: the built-in CIFAR-10 model]
     #[arg(long, short = 'm', value_name = "MODEL")]
     pub model: Option<String>,
     /// Run at another image size than the model's own; positions are resampled and preprocessing is adapted
@@ -35,9 +37,10 @@ fn image_size(text: &str) -> Result<(usize, usize), String> {
 }
 
 impl ModelOptions {
+    /// Opens the model, after a download if it is named and not in the cache.
     pub fn open(&self) -> vit_gpu::Result<Checkpoint> {
         match &self.model {
-            Some(model) => Checkpoint::open_at(model, self.image_size),
+            Some(model) => named::opened(model, |path| Checkpoint::open_at(path, self.image_size)),
             None => Checkpoint::bundled_at(self.image_size),
         }
     }
@@ -45,7 +48,7 @@ impl ModelOptions {
     /// The model for tensors of this size, if the model's library would run them; otherwise the model at its own size.
     pub fn open_for(&self, size: (usize, usize)) -> vit_gpu::Result<Checkpoint> {
         match (&self.model, self.image_size) {
-            (Some(model), None) => Checkpoint::open_for(model, size),
+            (Some(model), None) => named::opened(model, |path| Checkpoint::open_for(path, size)),
             _ => self.open(),
         }
     }
@@ -85,8 +88,10 @@ impl RunOptions {
 
     /// Like [`RunOptions::session`], for the model that `opens` returns.
     pub fn session_of(&self, opens: impl FnOnce() -> vit_gpu::Result<Checkpoint>) -> vit_gpu::Result<Session> {
+        // A download has a progress bar of its own.
+        let checkpoint = opens()?;
         let waiting = Progress::spinner("opening the model");
-        let session = open(opens()?, &self.device, self.precision, &self.tuning)?;
+        let session = open(checkpoint, &self.device, self.precision, &self.tuning)?;
         drop(waiting);
         if let Some(note) = session.note() {
             log::info!("{note}");

@@ -7,7 +7,7 @@ use vit_gpu::internals::checkpoint::Checkpoint;
 use super::batches::{Input, named};
 use super::options::{ImageOptions, ModelOptions};
 use super::outputs::write_tensors;
-use super::{Ended, Outcome};
+use super::{Ended, Outcome, named};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -26,7 +26,10 @@ pub struct Args {
 pub fn run(args: &Args) -> Ended {
     // If the configuration files are enough, the weights are not read.
     let transform = match &args.model.model {
-        Some(model) => Checkpoint::transform_only(model, args.model.image_size)?,
+        Some(model) => {
+            let path = named::located(model)?;
+            Checkpoint::transform_only(&path, args.model.image_size)?
+        }
         None => args.model.open()?.transform,
     };
     let input = if args.image == "-" { Input::Stdin } else { Input::File(PathBuf::from(&args.image)) };

@@ -29,6 +29,12 @@ impl Progress {
         Progress::start(bar, style)
     }
 
+    /// For a download whose size is told when it begins.
+    pub fn download() -> Progress {
+        let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
+        Progress::start(ProgressBar::new(0), style)
+    }
+
     pub fn spinner(what: &'static str) -> Progress {
         let bar = ProgressBar::new_spinner().with_message(what);
         Progress::start(bar, ProgressStyle::with_template("{spinner} {msg} ({elapsed})"))
@@ -61,6 +67,17 @@ impl Progress {
     /// Says behind the bar which stage the others wait for.
     pub fn limited_by(&self, stage: &'static str) {
         self.0.set_message(format!(", limited by {stage}"));
+    }
+
+    /// What was there when a download began counts for neither its rate nor the time left.
+    pub fn begin(&self, done: u64, of: u64) {
+        self.0.set_length(of);
+        self.0.set_position(done);
+        self.0.reset_eta();
+    }
+
+    pub fn set(&self, done: u64) {
+        self.0.set_position(done);
     }
 }
 

@@ -5,6 +5,8 @@ mod classifier;
 mod embedder;
 mod engine;
 mod handle;
+#[cfg(feature = "hub")]
+mod hub;
 mod model;
 mod output;
 mod progress;
@@ -16,6 +18,8 @@ pub use builder::SessionBuilder;
 pub use classifier::Classifier;
 pub use embedder::{Embedder, normalize};
 pub use handle::Session;
+#[cfg(feature = "hub")]
+pub use hub::{Pulled, pull};
 pub use model::Model;
 pub use output::{Output, Outputs};
 pub use progress::Progress;

@@ -13,6 +13,14 @@ pub enum Progress {
         /// How many there are.
         of: usize,
     },
+    /// Bytes that were downloaded of a model's weights, and that were there already of files that are continued; told by `pull`
+    /// and `Model::from_hub`.
+    Download {
+        /// How many are there.
+        done: u64,
+        /// How many there will be.
+        of: u64,
+    },
     /// Images of one call that have their results, told after each batch, also of calls with one image.
     Images {
         /// How many have.

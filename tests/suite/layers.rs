@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module with the modules of this crate it may name.
-const MAY_NAME: [(&str, &[&str]); 14] = [
+const MAY_NAME: [(&str, &[&str]); 15] = [
     ("error", &[]),
     ("device", &["error"]),
     ("ops", &["error"]),
@@ -14,12 +14,26 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
     ("preprocess", &["error"]),
     ("labels", &["error"]),
     ("checkpoint", &["model", "ops", "preprocess", "labels", "error"]),
+    ("hub", &["error"]),
     ("executor", &["graph", "ops", "error"]),
     ("cpu", &["executor", "graph", "ops", "model", "error"]),
     ("gpu", &["executor", "graph", "ops", "model", "device", "error"]),
     (
         "session",
-        &["checkpoint", "preprocess", "labels", "model", "graph", "ops", "executor", "cpu", "gpu", "device", "error"],
+        &[
+            "checkpoint",
+            "preprocess",
+            "labels",
+            "model",
+            "graph",
+            "ops",
+            "executor",
+            "cpu",
+            "gpu",
+            "device",
+            "hub",
+            "error",
+        ],
     ),
     ("lib", &["session"]),
     ("main", &[]),
