@@ -176,7 +176,10 @@ fn files_of_every_origin_are_what_pillow_shows_or_refused() {
                 let off = |(a, b): (&u8, &u8)| a.abs_diff(*b);
                 let worst = image.data().iter().zip(want.data()).map(off).max().unwrap();
                 // Two decoders round a JPEG's colours differently.
-                assert!(worst <= if name.ends_with(".jpg") { 4 } else { 0 }, "{name}: off by {worst}");
+                assert!(
+                    worst <= if name.ends_with(".jpg") || name == "tiff-jpeg.tif" { 4 } else { 0 },
+                    "{name}: off by {worst}"
+                );
                 shown += 1;
             }
             Err(error) => {
@@ -185,5 +188,5 @@ fn files_of_every_origin_are_what_pillow_shows_or_refused() {
             }
         }
     }
-    assert_eq!((shown, refused), (45, 5));
+    assert_eq!((shown, refused), (66, 7));
 }

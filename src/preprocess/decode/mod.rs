@@ -2,7 +2,7 @@
 //!
 //! Alpha is dropped (the hidden colour stays), grey is replicated, palettes are expanded, CMYK is read as Adobe writes it,
 //! animations give their first frame. 16-bit samples keep their high byte; Pillow does the same for colour, but saturates
-//! 16-bit grey to white, which is not reproduced.
+//! 16-bit grey to white, which is reproduced for TIFF only. TIFF is read in `tiff`, because no crate reads all that Pillow reads.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

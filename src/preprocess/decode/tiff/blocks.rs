@@ -1,6 +1,7 @@
 //! The samples of a strip or tile, expanded, with those of a pixel side by side.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use super::codec::{Codec, expand};
 use super::directory::{Directory, tag};
@@ -23,6 +24,8 @@ pub struct Reader<'a> {
     pub subsampling: Option<Subsampling>,
     /// Whether each byte has its bits in reverse order.
     pub reversed: bool,
+    /// How many bytes may still be expanded.
+    pub budget: Cell<usize>,
 }
 
 impl<'a> Reader<'a> {
@@ -81,6 +84,9 @@ impl<'a> Reader<'a> {
                 .ok_or_else(|| "the TIFF is truncated: its pixels reach beyond the file's end".into());
         }
         let data = layout.compressed(file, block, plane)?;
+        let tables = self.directory.bytes(tag::JPEG_TABLES).filter(|_| self.codec == Codec::Jpeg);
+        let left = self.budget.get().checked_sub(data.len() + tables.map_or(0, <[u8]>::len));
+        self.budget.set(left.ok_or("it is a TIFF whose tiles or strips have the same data too often")?);
         let (width, samples) = (layout.block_width, if layout.planar { 1 } else { self.kind.samples });
         let rows = block.rows;
         if let Some(subsampling) = self.subsampling {
@@ -95,7 +101,7 @@ impl<'a> Reader<'a> {
                 let last_strip = !layout.tiled && block.y + block.rows == layout.height;
                 let to_rgb = self.kind.colour == Colour::YCbCr && !layout.planar;
                 let wanted = jpeg::Wanted { width, rows, samples, subsampled: to_rgb, may_be_taller: last_strip };
-                let mut pixels = jpeg::decode(self.directory.bytes(tag::JPEG_TABLES), data, &wanted)?;
+                let mut pixels = jpeg::decode(tables, data, &wanted)?;
                 if to_rgb {
                     let table = Table::of_jpeg();
                     let (pixels, _) = pixels.as_chunks_mut::<3>();

@@ -137,3 +137,34 @@ fn pack_bits(data: &[u8], wanted: usize) -> Option<Vec<u8>> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pack_bits_has_runs_and_copies() {
+        let data = [0xfe, 7, 0x80, 2, 1, 2, 3, 0xff, 9];
+        assert_eq!(pack_bits(&data, 8).unwrap(), [7, 7, 7, 1, 2, 3, 9, 9]);
+        // What is not needed is not looked at.
+        assert_eq!(pack_bits(&data, 5).unwrap(), [7, 7, 7, 1, 2]);
+        assert_eq!(pack_bits(&data, 9), None);
+        assert_eq!(pack_bits(&[3, 1], 2), None);
+    }
+
+    #[test]
+    fn damaged_data_is_refused_by_every_codec() {
+        for codec in [Codec::Lzw, Codec::Deflate, Codec::PackBits, Codec::Lzma, Codec::Zstd] {
+            for data in [&[][..], &[1], &[0xff; 9], &[0x78, 0x9c, 3, 0]] {
+                let refusal = expand(codec, data, 100, 100).unwrap_err();
+                assert!(refusal.reason.contains("compressed data of the TIFF is damaged"), "{}", refusal.reason);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_read_is_named() {
+        assert!(Codec::of(50001, 0).unwrap_err().reason.contains("compressed with WebP"));
+        assert!(Codec::of(7777, 0).unwrap_err().reason.contains("unknown way (number 7777)"));
+    }
+}

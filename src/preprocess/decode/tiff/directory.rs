@@ -202,3 +202,64 @@ impl Numbers<'_> {
         (0..self.len().min(most)).filter_map(|i| self.get(i)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file with a directory of entries of one number each: tag, type, number of values, and the number.
+    fn file(little: bool, entries: &[(u16, u16, u32, u32)]) -> Vec<u8> {
+        let two = |n: u16| if little { n.to_le_bytes() } else { n.to_be_bytes() };
+        let four = |n: u32| if little { n.to_le_bytes() } else { n.to_be_bytes() };
+        let mut file = if little { b"II*\0".to_vec() } else { b"MM\0*".to_vec() };
+        file.extend(four(8));
+        file.extend(two(entries.len() as u16));
+        for &(tag, kind, count, value) in entries {
+            file.extend([two(tag), two(kind)].concat());
+            file.extend(four(count));
+            match (kind, count) {
+                (3, 1) => file.extend([two(value as u16), [0; 2]].concat()),
+                _ => file.extend(four(value)),
+            }
+        }
+        file
+    }
+
+    #[test]
+    fn numbers_of_both_orders_and_all_sizes_are_read() {
+        for little in [true, false] {
+            let bytes = file(little, &[(tag::WIDTH, 3, 1, 7), (tag::HEIGHT, 4, 1, 70_000), (tag::XMP, 7, 3, 0)]);
+            let directory = Directory::read(&bytes).unwrap();
+            assert_eq!(directory.number(tag::WIDTH), Some(7));
+            assert_eq!(directory.number(tag::HEIGHT), Some(70_000));
+            assert_eq!(directory.bytes(tag::XMP), Some(&[0, 0, 0][..]));
+            assert_eq!(directory.number(tag::XMP), None);
+        }
+    }
+
+    #[test]
+    fn values_elsewhere_are_read_and_end_the_directory_where_they_are_missing() {
+        let mut bytes =
+            file(true, &[(tag::BITS_PER_SAMPLE, 3, 3, 46), (tag::STRIP_OFFSETS, 4, 2, 1000), (tag::WIDTH, 3, 1, 7)]);
+        bytes.extend([8, 0, 9, 0, 10, 0]);
+        let directory = Directory::read(&bytes).unwrap();
+        assert_eq!(directory.numbers(tag::BITS_PER_SAMPLE).unwrap().first(9), [8, 9, 10]);
+        assert!(!directory.has(tag::STRIP_OFFSETS) && !directory.has(tag::WIDTH));
+    }
+
+    #[test]
+    fn the_first_of_equal_tags_counts() {
+        let bytes = file(false, &[(tag::WIDTH, 3, 1, 7), (tag::WIDTH, 3, 1, 8)]);
+        assert_eq!(Directory::read(&bytes).unwrap().number(tag::WIDTH), Some(7));
+    }
+
+    #[test]
+    fn fractions_and_floats_are_real_numbers() {
+        let mut bytes =
+            file(true, &[(tag::YCBCR_COEFFICIENTS, 5, 2, 34), (tag::REFERENCE_BLACK_WHITE, 11, 1, 1.5f32.to_bits())]);
+        bytes.extend([3, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+        let directory = Directory::read(&bytes).unwrap();
+        assert_eq!(directory.reals(tag::YCBCR_COEFFICIENTS), Some(vec![0.75, 0.0]));
+        assert_eq!(directory.reals(tag::REFERENCE_BLACK_WHITE), Some(vec![1.5]));
+    }
+}

@@ -345,3 +345,57 @@ impl Lines<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Bits as they are written in the tables of codes.
+    fn bits(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> = text.bytes().filter(|digit| *digit != b' ').map(|digit| digit - b'0').collect();
+        digits.chunks(8).map(|byte| byte.iter().enumerate().map(|(i, bit)| bit << (7 - i)).sum()).collect()
+    }
+
+    // Two lines of eight pixels: three white, two black, three white; and all white.
+    const RUNS: [&str; 2] = ["1000 11 1000", "10011"];
+
+    #[test]
+    fn lines_of_runs_begin_at_bytes() {
+        let data = [bits(RUNS[0]), bits(RUNS[1])].concat();
+        assert_eq!(decode(&data, Scheme::Huffman, 8, 2).unwrap(), [0b0001_1000, 0]);
+        assert!(decode(&data, Scheme::Huffman, 8, 3).is_err());
+    }
+
+    #[test]
+    fn marks_begin_lines_or_are_missing() {
+        let mark = "000000000001";
+        let marked = bits(&format!("{mark}{}0000{mark}{}{mark}", RUNS[0], RUNS[1]));
+        assert_eq!(decode(&marked, Scheme::Group3, 8, 2).unwrap(), [0b0001_1000, 0]);
+        let unmarked = bits(&RUNS.concat());
+        assert_eq!(decode(&unmarked, Scheme::Group3, 8, 2).unwrap(), [0b0001_1000, 0]);
+        // A line of runs, and one whose changes are one further to the right.
+        let mixed = bits(&format!("{mark}1{}{mark}0 011 011 1 {mark}", RUNS[0]));
+        assert_eq!(decode(&mixed, Scheme::Group3TwoDimensions, 8, 2).unwrap(), [0b0001_1000, 0b0000_1100]);
+    }
+
+    #[test]
+    fn group_4_changes_lines_and_may_end_early() {
+        // Horizontal: three white, two black; then the line is white to its end. Two vertical changes. The end.
+        let data = bits("001 1000 11 1 010 1 1 000000000001000000000001");
+        assert_eq!(decode(&data, Scheme::Group4, 8, 2).unwrap(), [0b0001_1000, 0b0011_1000]);
+        assert_eq!(decode(&data, Scheme::Group4, 8, 4).unwrap(), [0b0001_1000, 0b0011_1000, 0, 0]);
+        assert!(decode(&[], Scheme::Group4, 8, 1).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(data in prop::collection::vec(any::<u8>(), 0..200), width in 1usize..300, rows in 1usize..20) {
+            for scheme in [Scheme::Huffman, Scheme::Group3, Scheme::Group3TwoDimensions, Scheme::Group4] {
+                if let Ok(bits) = decode(&data, scheme, width, rows) {
+                    prop_assert_eq!(bits.len(), width.div_ceil(8) * rows);
+                }
+            }
+        }
+    }
+}

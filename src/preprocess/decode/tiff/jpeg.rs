@@ -49,7 +49,7 @@ pub fn decode(tables: Option<&[u8]>, data: &[u8], wanted: &Wanted) -> Result<Vec
     if frame.width != width || frame.height < rows || (frame.height > rows && !wanted.may_be_taller) {
         return Err("it is a TIFF with JPEG data of another size than its picture, strips or tiles".into());
     }
-    if frame.height > rows.saturating_mul(4).saturating_add(1024) || frame.factors.len() != samples {
+    if frame.height > rows.saturating_mul(4).max(rows + 64) || frame.factors.len() != samples {
         return Err(damaged());
     }
     if frame.precision != 8 {

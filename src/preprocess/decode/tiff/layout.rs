@@ -101,8 +101,8 @@ impl<'a> Layout<'a> {
         usize::try_from(self.offsets.get(index)?).ok()
     }
 
-    /// The compressed bytes of a block. Without a tag for their number they reach to the file's end, and so does a single block
-    /// whose number is 0.
+    /// The compressed bytes of a block. Without a tag for their number they reach to the next block or the file's end. A single
+    /// block whose number is 0 reaches to the file's end.
     pub fn compressed(&self, file: &'a [u8], block: Block, plane: usize) -> Result<&'a [u8], Refusal> {
         let index = plane * self.per_plane() + block.index;
         let start = self.offsets.get(index).and_then(|start| usize::try_from(start).ok());
@@ -111,7 +111,10 @@ impl<'a> Layout<'a> {
         let count = match (self.counts.is_some(), stated) {
             (true, Some(0)) if only => start.map(|start| file.len().saturating_sub(start)),
             (true, stated) => stated,
-            (false, _) => start.map(|start| file.len().saturating_sub(start)),
+            (false, _) => start.map(|start| {
+                let next = self.offsets.get(index + 1).and_then(|next| usize::try_from(next).ok());
+                next.filter(|next| *next > start).unwrap_or(file.len()).saturating_sub(start)
+            }),
         };
         let (Some(start), Some(count @ 1..)) = (start, count) else {
             return Err("it is a TIFF that does not say where all of its pixels are".into());

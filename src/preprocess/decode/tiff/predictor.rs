@@ -78,3 +78,37 @@ fn add<T, const N: usize>(
         values[i] = ordered(write(total));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_added_up_in_each_row() {
+        let mut block = [1, 10, 2, 20, 255, 1, 5, 6, 1, 1, 1, 1];
+        Predictor::Horizontal.undo(&mut block, 6, 2, 8, true);
+        assert_eq!(block, [1, 10, 3, 30, 2, 31, 5, 6, 6, 7, 7, 8]);
+        for little in [true, false] {
+            let bytes = |value: u16| if little { value.to_le_bytes() } else { value.to_be_bytes() };
+            let mut block = [bytes(300), bytes(500), bytes(65535)].concat();
+            Predictor::Horizontal.undo(&mut block, 6, 1, 16, little);
+            assert_eq!(block, [bytes(300), bytes(800), bytes(799)].concat());
+        }
+    }
+
+    #[test]
+    fn floats_are_put_together_from_their_sorted_bytes() {
+        let values = [1.5f32, -2.25, 1e6];
+        let sorted: Vec<u8> = (0..4).flat_map(|i| values.map(|value| value.to_be_bytes()[i])).collect();
+        let mut row: Vec<u8> = sorted
+            .iter()
+            .scan(0u8, |before, byte| {
+                let difference = byte.wrapping_sub(*before);
+                *before = *byte;
+                Some(difference)
+            })
+            .collect();
+        Predictor::Floating.undo(&mut row, 12, 1, 32, true);
+        assert_eq!(row, values.map(f32::to_le_bytes).concat());
+    }
+}

@@ -118,3 +118,29 @@ impl Subsampling {
         [block[luma], block[group + lumas], block[group + lumas + 1]]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn greys_stay_grey_and_colours_are_clipped() {
+        for table in [Table::of_pillow(), Table::of_jpeg()] {
+            for luma in [0, 1, 127, 255] {
+                assert_eq!(table.rgb([luma, 128, 128]), [luma; 3]);
+            }
+            assert_eq!(table.rgb([255, 255, 255]), [255, 121, 255]);
+            assert_eq!(table.rgb([76, 85, 255]), [254, 0, 0]);
+        }
+    }
+
+    #[test]
+    fn pixels_of_a_group_share_their_chromas() {
+        let subsampling = Subsampling { across: 2, down: 2 };
+        assert_eq!(subsampling.row_bytes(3), Some(12));
+        let block: Vec<u8> = (0..24).collect();
+        assert_eq!(subsampling.pixel(&block, 12, 0, 0), [0, 4, 5]);
+        assert_eq!(subsampling.pixel(&block, 12, 1, 1), [3, 4, 5]);
+        assert_eq!(subsampling.pixel(&block, 12, 2, 3), [20, 22, 23]);
+    }
+}
