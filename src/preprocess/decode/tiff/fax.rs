@@ -32,8 +32,8 @@ pub fn decode(data: &[u8], scheme: Scheme, width: usize, rows: usize) -> Result<
         let mut line = Line::default();
         let end = match scheme {
             Scheme::Huffman => lines.runs(&mut line, width),
-            Scheme::Group3 => lines.to_mark().and_then(|()| lines.runs(&mut line, width)),
-            Scheme::Group3TwoDimensions => lines.to_mark().and_then(|()| match lines.bit()? {
+            Scheme::Group3 => lines.skip_to_mark().and_then(|()| lines.runs(&mut line, width)),
+            Scheme::Group3TwoDimensions => lines.skip_to_mark().and_then(|()| match lines.bit()? {
                 true => lines.runs(&mut line, width),
                 false => lines.changes(&mut line, &above, width),
             }),
@@ -228,7 +228,7 @@ impl Lines<'_> {
     }
 
     /// Goes to the end of the next mark: at least eleven zeros and a one. If there is none, lines are read without marks, from the start.
-    fn to_mark(&mut self) -> Result<(), Stop> {
+    fn skip_to_mark(&mut self) -> Result<(), Stop> {
         if self.without_marks {
             return Ok(());
         }
@@ -316,7 +316,7 @@ impl Lines<'_> {
             let mut after = self.reader;
             let Some(code) = mode::decode(&mut after) else { return Ok(()) };
             self.reader = after;
-            if !matches!(code, Mode::Horizontal) && !(line.runs.is_empty() && line.begun == 0) {
+            if !matches!(code, Mode::Horizontal) && (!line.runs.is_empty() || line.begun != 0) {
                 while place(index) <= line.at && place(index) < width {
                     index += 2;
                 }
