@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use serde_json::json;
 use vit_gpu::{Prediction, Session};
 
-use super::batches::{Batches, Input};
+use super::batches::Batches;
+use super::inputs::Input;
 use super::options::{ImageOptions, OutputOptions, PhotoOptions, RunOptions, log_tuning};
 use super::outputs::{Convert, Encode, Format, parquet_of_classes, record};
 use super::sort::SortOptions;

@@ -10,7 +10,8 @@ use vit_gpu::internals::model::VitConfig;
 use vit_gpu::internals::normalize;
 use vit_gpu::internals::preprocess::Pixels;
 
-use super::batches::{Batches, Input};
+use super::batches::Batches;
+use super::inputs::Input;
 use super::options::{ImageOptions, OutputOptions, PhotoOptions, RunOptions, log_tuning};
 use super::outputs::{Convert, Encode, Format, npy_head, npz, parquet_of_embeddings, record, safetensors_head};
 use super::{Ended, Failure};

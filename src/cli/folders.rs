@@ -11,7 +11,7 @@ use vit_gpu::Error;
 use walkdir::WalkDir;
 
 use super::Failure;
-use super::batches::Input;
+use super::inputs::Input;
 
 /// How folders are read.
 #[derive(Args)]

@@ -13,6 +13,7 @@ mod folders;
 mod forward;
 mod hints;
 mod info;
+mod inputs;
 mod logging;
 mod models;
 mod named;

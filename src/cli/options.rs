@@ -11,7 +11,7 @@ use vit_gpu::internals::executor::Choice;
 use vit_gpu::{Device, Orient, Precision, Session};
 
 use super::Failure;
-use super::batches::{Input, Reading};
+use super::inputs::{Input, Reading};
 use super::folders::{FolderOptions, find};
 use super::named;
 use super::outputs::Output;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use vit_gpu::internals::checkpoint::Checkpoint;
 
-use super::batches::{Input, named};
+use super::inputs::{Input, named};
 use super::options::{ImageOptions, ModelOptions};
 use super::outputs::write_tensors;
 use super::{Ended, Outcome, named};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use vit_gpu::Prediction;
 
 use super::Failure;
-use super::batches::Input;
+use super::inputs::Input;
 
 /// How photos are sorted.
 #[derive(clap::Args)]

@@ -75,10 +75,10 @@ def decode_files():
     keep("grey.jpg", picture.convert("L"), quality=90)
     keep("progressive.jpg", picture, quality=90, progressive=True)
     keep("cmyk.jpg", picture.convert("CMYK"), quality=95)
-    # 16 bits: the high byte. Pillow does so for colour; its saturation of grey is not reproduced.
+    # 16 bits: of colour, Pillow keeps the high byte; grey above 255 is white.
     deep = hashed_bytes("deep", 13 * 9 * 2).view(np.uint16).reshape(9, 13)
     Image.fromarray(deep).save(folder / "grey16.png")
-    expected["grey16.png"] = np.repeat((deep >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+    keep("grey16.png")
     write_rgb16(folder / "rgb16.png", hashed_bytes("deep rgb", 13 * 9 * 6).reshape(9, 13, 6))
     keep("rgb16.png")
     for orientation in range(1, 9):

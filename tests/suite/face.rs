@@ -61,8 +61,8 @@ fn a_model_without_a_head_embeds_and_does_not_classify() {
 #[test]
 fn errors_keep_their_sources() {
     use std::error::Error as _;
-    let broken = Image::decode(b"\x89PNG\r\n\x1a\nxxxxxxxxxxxxxxxx", "a.png", Orient::Exif).unwrap_err();
-    assert!(broken.source().is_some() && broken.to_string().starts_with("a.png: "), "{broken}");
+    let missing = Image::open("no/such.png").unwrap_err();
+    assert!(missing.source().is_some() && missing.to_string().starts_with("no/such.png: "), "{missing}");
     let weights = std::fs::read(goldens().join("models/hf_vit/model.safetensors")).unwrap();
     let broken = Model::from_bytes(weights, Some("{\"a\": }"), None).unwrap_err();
     assert!(broken.source().is_some_and(|source| source.to_string().contains("line 1")), "{broken}");

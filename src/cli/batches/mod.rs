@@ -1,7 +1,6 @@
 //! Images run in batches: read ahead by several threads, computed, and written as rows in the order of the inputs.
 
 mod budget;
-mod inputs;
 mod interrupt;
 mod readers;
 
@@ -12,13 +11,12 @@ use std::time::{Duration, Instant};
 use vit_gpu::internals::preprocess::Pixels;
 use vit_gpu::{Error, Result, Session};
 
+use super::inputs::{Input, Reading, named};
 use super::options::BatchSize;
 use super::outputs::{Encode, Identity, Output};
 use super::progress::Progress;
 use super::{Failure, Outcome};
 use readers::{Readers, StopAtEnd};
-
-pub use inputs::{Input, Reading, named};
 
 /// What is run, and how.
 pub struct Batches<'a> {

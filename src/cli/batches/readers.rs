@@ -9,7 +9,7 @@ use vit_gpu::internals::preprocess::Pixels;
 use vit_gpu::{Result, Session};
 
 use super::budget::Budget;
-use super::inputs::{Input, Reading, named};
+use super::super::inputs::{Input, Reading, named};
 use super::interrupt;
 
 /// Images that are read by several threads and taken in order.

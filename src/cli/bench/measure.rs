@@ -9,7 +9,8 @@ use vit_gpu::{Error, Precision, Session};
 
 use super::per_op::{Kind, by_kind};
 use crate::cli::Failure;
-use crate::cli::batches::{Batches, Input, Reading};
+use crate::cli::batches::Batches;
+use crate::cli::inputs::{Input, Reading};
 use crate::cli::options::BatchSize;
 
 /// One device in one precision.

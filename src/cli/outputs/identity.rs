@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use vit_gpu::Session;
 
-use super::super::batches::Input;
+use super::super::inputs::Input;
 
 /// Everything that rows depend on. Two runs with the same identity write the same rows.
 #[derive(Serialize, Deserialize)]

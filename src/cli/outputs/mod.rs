@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use vit_gpu::{Error, Session};
 
 use super::Failure;
-use super::batches::Input;
+use super::inputs::Input;
 use part::Part;
 
 pub use identity::Identity;

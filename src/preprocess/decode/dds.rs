@@ -28,7 +28,7 @@ pub fn decode(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
         (_, 16, _) if flags & 0x2_0001 == 0x2_0001 => {
             after(128).as_chunks::<2>().0.iter().take(width * height).flat_map(|[grey, _]| [*grey; 3]).collect()
         }
-        (..) if flags & 0x20 != 0 => {
+        _ if flags & 0x20 != 0 => {
             after(1152).iter().take(width * height).flat_map(|index| colours[usize::from(*index)]).collect()
         }
         (.., b"DXT1") => blocks(after(128), width, height, 8, |block| colour_block(block, false)),

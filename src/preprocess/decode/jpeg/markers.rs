@@ -6,6 +6,8 @@ use super::super::decoded::Refusal;
 pub const SOI: u8 = 0xd8;
 /// End of image.
 pub const EOI: u8 = 0xd9;
+/// Tables of codes.
+pub const DHT: u8 = 0xc4;
 /// Start of a scan.
 pub const SOS: u8 = 0xda;
 /// Number of lines, for a frame whose header gives none.

@@ -104,8 +104,9 @@ impl Bits<'_> {
         self.at += count;
     }
 
+    /// Goes on to the next byte, counted from the end.
     fn align(&mut self) {
-        self.at = self.at.next_multiple_of(8);
+        self.at = self.end - self.end.saturating_sub(self.at) / 8 * 8;
     }
 }
 

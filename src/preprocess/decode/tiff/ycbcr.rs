@@ -125,11 +125,11 @@ mod tests {
 
     #[test]
     fn greys_stay_grey_and_colours_are_clipped() {
-        for table in [Table::of_pillow(), Table::of_jpeg()] {
+        for (table, purple) in [(Table::of_pillow(), [255, 120, 255]), (Table::of_jpeg(), [255, 121, 255])] {
             for luma in [0, 1, 127, 255] {
                 assert_eq!(table.rgb([luma, 128, 128]), [luma; 3]);
             }
-            assert_eq!(table.rgb([255, 255, 255]), [255, 121, 255]);
+            assert_eq!(table.rgb([255, 255, 255]), purple);
             assert_eq!(table.rgb([76, 85, 255]), [254, 0, 0]);
         }
     }
