@@ -11,8 +11,8 @@ use vit_gpu::internals::executor::Choice;
 use vit_gpu::{Device, Orient, Precision, Session};
 
 use super::Failure;
-use super::inputs::{Input, Reading};
 use super::folders::{FolderOptions, find};
+use super::inputs::{Input, Reading};
 use super::named;
 use super::outputs::Output;
 use super::progress::Progress;

@@ -9,9 +9,9 @@ use vit_gpu::internals::device::Kernels;
 use vit_gpu::internals::model::random::HashedValues;
 use vit_gpu::{Device, Error, Outputs, Precision, Session};
 
-use super::inputs::named;
 use super::distance::{Comparison, Distance};
 use super::folders::{FolderOptions, find};
+use super::inputs::named;
 use super::options::{Format, ImageOptions, ModelOptions, log_tuning};
 use super::progress::Progress;
 use super::{Ended, Failure, Outcome};

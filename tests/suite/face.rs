@@ -1,6 +1,6 @@
 //! The public face: what an app sees of progress, of errors, of models and images that can't be used.
 
-use vit_gpu::{Classifier, Device, Embedder, Error, Image, Model, Orient, Progress, Session};
+use vit_gpu::{Classifier, Device, Embedder, Error, Image, Model, Progress, Session};
 
 use crate::models::goldens;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use vit_gpu::internals::preprocess::Pixels;
 use vit_gpu::{Result, Session};
 
-use super::budget::Budget;
 use super::super::inputs::{Input, Reading, named};
+use super::budget::Budget;
 use super::interrupt;
 
 /// Images that are read by several threads and taken in order.

@@ -1,9 +1,9 @@
 //! The fax codes: Huffman (CCITT RLE), Group 3 in one and two dimensions, and Group 4. The codes come from the crate `fax`; what is
 //! done with damaged lines, missing ends of lines and early ends of the data is what libtiff does, because Pillow shows that.
 
-use fax::BitReader;
 use fax::maps::{Mode, black, mode, white};
 
+use super::bits::Bits;
 use crate::preprocess::decode::decoded::Refusal;
 
 /// How lines are written.
@@ -71,60 +71,6 @@ enum Stop {
     End,
     /// What follows can't be read.
     Unreadable,
-}
-
-/// Bits from the highest of each byte.
-#[derive(Clone, Copy)]
-struct Bits<'a> {
-    data: &'a [u8],
-    at: usize,
-    /// Where the bits end.
-    end: usize,
-}
-
-impl Bits<'_> {
-    /// Says whether there are more bits. If there are some, but fewer than this, zeros follow them.
-    fn has_some_of(&mut self, count: usize) -> bool {
-        let some = self.at < self.end;
-        if some {
-            self.end = self.end.max(self.at + count);
-        }
-        some
-    }
-
-    /// The next bits, up to 16.
-    fn next(&self, count: u8) -> u16 {
-        let byte = |i: usize| u32::from(self.data.get(self.at / 8 + i).copied().unwrap_or(0));
-        let window = byte(0) << 16 | byte(1) << 8 | byte(2);
-        let shift = 24 - self.at % 8 - usize::from(count);
-        ((window >> shift) & ((1 << count) - 1)) as u16
-    }
-
-    fn skip(&mut self, count: usize) {
-        self.at += count;
-    }
-
-    /// Goes on to the next byte, counted from the end.
-    fn align(&mut self) {
-        self.at = self.end - self.end.saturating_sub(self.at) / 8 * 8;
-    }
-}
-
-impl BitReader for Bits<'_> {
-    type Error = ();
-
-    fn peek(&self, bits: u8) -> Option<u16> {
-        Some(self.next(bits))
-    }
-
-    fn consume(&mut self, bits: u8) -> Result<(), ()> {
-        self.skip(usize::from(bits));
-        Ok(())
-    }
-
-    fn bits_to_byte_boundary(&self) -> u8 {
-        ((8 - self.at % 8) % 8) as u8
-    }
 }
 
 /// One line: the lengths of its runs, white and black in turn.

@@ -16,6 +16,7 @@ use self::ycbcr::Table;
 use super::decoded::{Decoded, Refusal, check_size};
 use super::tags::xmp_orientation;
 
+mod bits;
 mod blocks;
 mod codec;
 mod directory;
