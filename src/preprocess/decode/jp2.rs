@@ -28,6 +28,10 @@ fn subsampled(bytes: &[u8]) -> Option<bool> {
 pub fn decode(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
     let (width, height) = size(bytes).ok_or("the JPEG 2000 file has no picture")?;
     check_size(width, height)?;
+    // Every pixel that is stated takes its time, also where nothing is stored for it.
+    if width * height > 4096 * (bytes.len() as u64).max(4096) {
+        return Err(format!("it states {width}x{height} pixels, far more than its data can be").into());
+    }
     if subsampled(bytes).unwrap_or(true) {
         return Err("it is a JPEG 2000 file with components of different sizes, which can't be decoded".into());
     }

@@ -1,8 +1,8 @@
-//! Decodes PNG, JPEG, WebP, GIF, BMP and TIFF into 8-bit RGB, converted as Pillow's `convert("RGB")` converts.
+//! Decodes image files into 8-bit RGB, converted as Pillow's `convert("RGB")` converts. What a file is, is found by its content.
 //!
 //! Alpha is dropped (the hidden colour stays), grey is replicated, palettes are expanded, CMYK is read as Adobe writes it,
-//! animations give their first frame. 16-bit samples keep their high byte; Pillow does the same for colour, but saturates
-//! 16-bit grey to white, which is reproduced for TIFF only. TIFF is read in `tiff`, because no crate reads all that Pillow reads.
+//! animations give their first frame. 16-bit colours keep their high byte; 16-bit grey is cut off at 255, as Pillow does it. TIFF
+//! is read in `tiff`, because no crate reads all that Pillow reads.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
