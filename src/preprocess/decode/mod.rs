@@ -16,6 +16,7 @@ mod decoded;
 mod general;
 mod gif;
 mod jpeg;
+mod phone;
 mod tags;
 
 impl Image {
@@ -61,6 +62,9 @@ impl Image {
 fn by_format(bytes: &[u8]) -> Result<Decoded, Refusal> {
     if bytes.is_empty() {
         return Err("the file is empty".into());
+    }
+    if let Some(codec) = phone::codec(bytes) {
+        return phone::decode(bytes, codec);
     }
     let known = image::guess_format(bytes).ok().filter(|format| format.reading_enabled());
     let format = known.ok_or("not an image in a supported format (PNG, JPEG, WebP, GIF, BMP or TIFF)")?;
