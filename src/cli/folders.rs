@@ -20,8 +20,10 @@ pub struct FolderOptions {
 }
 
 /// A file in a folder is taken for an image if its name has one of these endings.
-const ENDINGS: [&str; 13] =
-    ["apng", "bmp", "dib", "gif", "jfif", "jpe", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp"];
+const ENDINGS: [&str; 17] = [
+    "apng", "avif", "bmp", "dib", "gif", "heic", "heif", "hif", "jfif", "jpe", "jpeg", "jpg", "mpo", "png", "tif",
+    "tiff", "webp",
+];
 
 /// Images in the order of the arguments, those of a folder by name; what can't be read is among them, with the reason.
 ///

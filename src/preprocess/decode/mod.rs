@@ -1,4 +1,5 @@
-//! Decodes PNG, JPEG, WebP, GIF, BMP and TIFF into 8-bit RGB, converted as Pillow's `convert("RGB")` converts.
+//! Decodes PNG, JPEG, WebP, GIF, BMP and TIFF, and with their features HEIC and AVIF, into 8-bit RGB, converted as Pillow's
+//! `convert("RGB")` converts.
 //!
 //! Alpha is dropped (the hidden colour stays), grey is replicated, palettes are expanded, CMYK is read as Adobe writes it,
 //! animations give their first frame. 16-bit samples keep their high byte; Pillow does the same for colour, but saturates
@@ -67,7 +68,7 @@ fn by_format(bytes: &[u8]) -> Result<Decoded, Refusal> {
         return phone::decode(bytes, codec);
     }
     let known = image::guess_format(bytes).ok().filter(|format| format.reading_enabled());
-    let format = known.ok_or("not an image in a supported format (PNG, JPEG, WebP, GIF, BMP or TIFF)")?;
+    let format = known.ok_or("not an image in a supported format (PNG, JPEG, WebP, GIF, BMP, TIFF, HEIC or AVIF)")?;
     general::decode(bytes, format)
 }
 

@@ -10,11 +10,11 @@ use super::yuv::Constants;
 /// Decodes the primary picture. What the file says of rotation becomes the orientation, as Pillow makes it EXIF's; EXIF's
 /// own is ignored, and so is a clean aperture.
 pub fn decode(container: &Container) -> Result<Decoded, Refusal> {
-    let item = container.primary;
+    let item = container.shown();
     match container.kind(item) {
         Some(b"av01" | b"grid") => {}
         Some(kind) => return Err(format!("its picture is of the kind '{}', not AV1", kind.escape_ascii()).into()),
-        None => return Err("its picture is missing".into()),
+        None => return Err("it has no still picture".into()),
     }
     if !container.references(item, b"prem").is_empty() {
         return Err("its colours are multiplied by its alpha, which is not supported".into());

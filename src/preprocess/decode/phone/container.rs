@@ -17,8 +17,8 @@ pub struct Container<'a> {
     file: &'a [u8],
     /// The bytes of the box `idat`, where small items may be.
     inline: &'a [u8],
-    /// The item that a viewer shows.
-    pub primary: u32,
+    /// The item that is to be shown first.
+    primary: u32,
     items: BTreeMap<u32, Item>,
     properties: Vec<(Kind, &'a [u8])>,
     references: Vec<Reference>,
@@ -103,7 +103,7 @@ impl<'a> Container<'a> {
                 _ => {}
             }
         }
-        found.items.contains_key(&found.primary).then_some(found)
+        Some(found)
     }
 
     /// `infe`: the kind of an item.
@@ -171,6 +171,11 @@ impl<'a> Container<'a> {
             }
         }
         Some(())
+    }
+
+    /// The item that a viewer shows: the primary one, but not a thumbnail, even if the file says so.
+    pub fn shown(&self) -> u32 {
+        *self.references(self.primary, b"thmb").first().unwrap_or(&self.primary)
     }
 
     /// The kind of an item, if there is one of that number.

@@ -16,7 +16,7 @@ const LONGEST_CHAIN: usize = 8;
 /// Decodes the primary picture, cropped and turned as the file says. EXIF's orientation is ignored, as pillow-heif ignores
 /// it, because writers leave it there after they have turned the picture by the file's own properties.
 pub fn decode(container: &Container) -> Result<Decoded, Refusal> {
-    let mut item = container.primary;
+    let mut item = container.shown();
     let mut chain = vec![item];
     while container.kind(item) == Some(b"iden") && chain.len() < LONGEST_CHAIN {
         item = *container.references(item, b"dimg").first().ok_or("its picture refers to no other")?;
@@ -25,7 +25,7 @@ pub fn decode(container: &Container) -> Result<Decoded, Refusal> {
     match container.kind(item) {
         Some(b"hvc1" | b"grid") => {}
         Some(kind) => return Err(format!("its picture is of the kind '{}', not HEVC", kind.escape_ascii()).into()),
-        None => return Err("its picture is missing".into()),
+        None => return Err("it has no still picture".into()),
     }
     let mut picture = planes::decode(container, item, |item, size| one(container, item, size))?;
     let tiles = container.references(item, b"dimg").first();
@@ -54,6 +54,7 @@ fn turned(container: &Container, item: u32, mut picture: Planes) -> Result<Plane
                 let wrong = "its clean aperture is not within the picture";
                 let (left, width) = aperture(picture.width(), body.0, 0).ok_or(wrong)?;
                 let (top, height) = aperture(picture.height(), body.0, 8).ok_or(wrong)?;
+                // A colour's sample that belongs to two pixels can't be cut through.
                 let within = left % 2 == 1 || top % 2 == 1 && picture.shifts.1 == 1;
                 let picture = if within { picture.interpolated() } else { picture };
                 picture.cropped(left, top, width, height)
@@ -113,7 +114,11 @@ fn one(container: &Container, item: u32, (width, height): (usize, usize)) -> Res
     }
     let image = ResolvedImage { hevc_config, data: container.data(item)?.into_owned() };
     let (parameters, picture) = heic_decoder::decode_one_image(&image).map_err(refused)?;
-    uncovered(&parameters, picture)
+    let picture = uncovered(&parameters, picture)?;
+    if (picture.width(), picture.height()) != (width, height) {
+        return Err("its picture has not the size that the file says".into());
+    }
+    Ok(picture)
 }
 
 fn refused(error: HeifError) -> Refusal {
@@ -198,4 +203,39 @@ fn rgb(picture: &Planes, colours: Colours) -> Result<Decoded, Refusal> {
         }
     }
     Ok(Decoded { width, height, rgb, orientation: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clean_apertures_lie_within_the_picture() {
+        let clap = |numbers: [i32; 8]| numbers.map(i32::to_be_bytes).concat();
+        let centred = clap([100, 1, 80, 1, 0, 1, 0, 1]);
+        assert_eq!((aperture(200, &centred, 0), aperture(140, &centred, 8)), (Some((50, 100)), Some((30, 80))));
+        let moved = clap([101, 1, 81, 1, 1, 2, -3, 2]);
+        assert_eq!((aperture(200, &moved, 0), aperture(140, &moved, 8)), (Some((50, 101)), Some((28, 81))));
+        let outside = clap([100, 1, 80, 1, 51, 1, -31, 1]);
+        assert_eq!((aperture(200, &outside, 0), aperture(140, &outside, 8)), (None, None));
+        for wrong in
+            [[0, 1, 80, 1, 0, 1, 0, 1], [100, 0, 80, 1, 0, 1, 0, 1], [100, 1, 80, 1, 0, 0, 0, 1], [i32::MAX; 8]]
+        {
+            assert!(aperture(200, &clap(wrong), 0).is_none_or(|(start, length)| start + length <= 200), "{wrong:?}");
+        }
+        assert_eq!(aperture(200, &centred[..20], 0), None);
+    }
+
+    #[test]
+    fn planes_turn_and_mirror_as_pictures_do() {
+        let plane = Plane { width: 2, height: 3, samples: vec![1, 2, 3, 4, 5, 6] };
+        let picture = || Planes { depth: 8, colours: None, shifts: (0, 0), planes: vec![plane.clone()] };
+        let samples = |picture: Planes| (picture.width(), picture.planes.into_iter().next().unwrap().samples);
+        assert_eq!(samples(picture().rotated(1)), (3, vec![2, 4, 6, 1, 3, 5]));
+        assert_eq!(samples(picture().rotated(2)), (2, vec![6, 5, 4, 3, 2, 1]));
+        assert_eq!(samples(picture().rotated(3)), (3, vec![5, 3, 1, 6, 4, 2]));
+        assert_eq!(samples(picture().mirrored(true)), (2, vec![2, 1, 4, 3, 6, 5]));
+        assert_eq!(samples(picture().mirrored(false)), (2, vec![5, 6, 3, 4, 1, 2]));
+        assert_eq!(samples(picture().cropped(1, 1, 1, 2)), (1, vec![4, 6]));
+    }
 }

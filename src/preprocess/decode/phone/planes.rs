@@ -3,6 +3,9 @@
 use super::super::decoded::{Refusal, check_size};
 use super::container::{Container, Grid};
 
+/// Pixels of a tile that is not too large for a picture of any size.
+const LARGEST_TILE: usize = 512 * 512;
+
 /// One component of a picture.
 #[derive(Clone)]
 pub struct Plane {
@@ -177,6 +180,12 @@ pub fn decode(
     }
     let Grid { rows, columns, width, height, tiles } = container.grid(item)?;
     check_size(width as u64, height as u64)?;
+    // Memory is estimated from the size that the properties of the whole picture give.
+    let declared =
+        [container.size(item)?, container.size(tiles[0])?].map(|(width, height)| width.saturating_mul(height));
+    if container.size(item)? != (width, height) || declared[1] > 4 * (declared[0] + LARGEST_TILE) {
+        return Err("the sizes of its grid, its tiles and itself don't fit".into());
+    }
     let first = single(tiles[0])?;
     let tile = (first.width(), first.height());
     // No tile lies outside of the picture, so that all of them together are not much larger than it.
