@@ -22,10 +22,10 @@ pub struct FolderOptions {
 }
 
 /// A file in a folder is taken for an image if its name has one of these endings.
-const ENDINGS: [&str; 40] = [
-    "apng", "bmp", "bw", "cur", "dds", "dib", "gif", "icb", "icns", "ico", "j2c", "j2k", "jfif", "jp2", "jpc", "jpe",
-    "jpeg", "jpf", "jpg", "jpx", "mpo", "pbm", "pcx", "pfm", "pgm", "png", "pnm", "ppm", "psd", "qoi", "rgb", "rgba",
-    "sgi", "tga", "tif", "tiff", "vda", "vst", "webp", "xbm",
+const ENDINGS: [&str; 44] = [
+    "apng", "avif", "bmp", "bw", "cur", "dds", "dib", "gif", "heic", "heif", "hif", "icb", "icns", "ico", "j2c", "j2k",
+    "jfif", "jp2", "jpc", "jpe", "jpeg", "jpf", "jpg", "jpx", "mpo", "pbm", "pcx", "pfm", "pgm", "png", "pnm", "ppm",
+    "psd", "qoi", "rgb", "rgba", "sgi", "tga", "tif", "tiff", "vda", "vst", "webp", "xbm",
 ];
 
 /// Images in the order of the arguments, those of a folder by name; what can't be read is among them, with the reason.

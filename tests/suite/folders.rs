@@ -35,18 +35,18 @@ fn every_ending_is_read_and_the_rest_is_counted() {
     for name in ["a.PNG", "b/c.jfif", "b/d.jpe", "b/e.mpo", "b/f.apng", ".hidden.png", ".folder/g.png"] {
         cat(&folder.path().join(name));
     }
-    for name in ["x.heic", "b/y.HEIC", "z.txt", "none"] {
+    for name in ["x.cr2", "b/y.CR2", "z.txt", "none"] {
         fs::write(folder.path().join(name), "x").unwrap();
     }
     let common = ["classify", root, "-d", "cpu", "-k", "1", "-f", "jsonl"];
     let output = run(&common);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert_eq!(images(&output, root), ["a.PNG", "b/c.jfif", "b/d.jpe", "b/e.mpo", "b/f.apng"]);
-    assert!(said(&output).contains("4 files were skipped: 2 .heic, 1 .txt, 1 without an ending"), "{}", said(&output));
+    assert!(said(&output).contains("4 files were skipped: 2 .cr2, 1 .txt, 1 without an ending"), "{}", said(&output));
     assert!(!said(&output).contains("skipped: /"));
     let told = said(&run(&[&common[..], &["-v"]].concat()));
     assert!(
-        ["x.heic", "b/y.HEIC", "z.txt"].iter().all(|name| told.contains(&format!("skipped: {root}/{name}"))),
+        ["x.cr2", "b/y.CR2", "z.txt"].iter().all(|name| told.contains(&format!("skipped: {root}/{name}"))),
         "{told}"
     );
     assert!(!said(&run(&[&common[..], &["-q"]].concat())).contains("skipped"));

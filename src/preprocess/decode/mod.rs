@@ -24,6 +24,7 @@ mod jp2;
 mod jpeg;
 mod kind;
 mod pcx;
+mod phone;
 mod png;
 mod pnm;
 mod psd;
@@ -91,6 +92,9 @@ fn decode(bytes: &[u8], name: &str, orient: Orient, torn: bool) -> Result<Image>
 /// it is not a file that can be decoded.
 pub fn size(bytes: &[u8]) -> Option<(u64, u64)> {
     let read = || {
+        if phone::codec(bytes).is_some() {
+            return phone::size(bytes);
+        }
         let read = match kind::of(bytes)? {
             Kind::Bmp => bmp::size,
             Kind::Dds => dds::size,
@@ -120,6 +124,9 @@ fn by_kind(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
     const UNKNOWN: &str = "not an image in a supported format";
     if bytes.is_empty() {
         return Err("the file is empty".into());
+    }
+    if let Some(codec) = phone::codec(bytes) {
+        return phone::decode(bytes, codec);
     }
     let Some(kind) = kind::of(bytes) else {
         return Err(match kind::unread(bytes) {
