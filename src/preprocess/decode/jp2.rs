@@ -29,7 +29,7 @@ pub fn decode(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
     let (width, height) = size(bytes).ok_or("the JPEG 2000 file has no picture")?;
     check_size(width, height)?;
     // Every pixel that is stated takes its time, also where nothing is stored for it.
-    if width * height > 4096 * (bytes.len() as u64).max(4096) {
+    if width * height > 1024 * (bytes.len() as u64).max(1 << 14) {
         return Err(format!("it states {width}x{height} pixels, far more than its data can be").into());
     }
     if subsampled(bytes).unwrap_or(true) {
