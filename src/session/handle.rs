@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::executor::{OpTime, Peak, Startup, Tuning};
 use crate::graph::Precision;
 use crate::labels::Prediction;
+use crate::model::Batch;
 use crate::ops::Cost;
 use crate::preprocess::{Image, Pixels};
 
@@ -86,6 +87,14 @@ impl Session {
         unblock(move || session.classify_each(&images, top_k)).await
     }
 
+    /// The logits of each image, [`Model::num_classes`] values, where an image without a result fails alone.
+    ///
+    /// # Errors
+    /// As [`Session::classify`], for what stops all images.
+    pub fn logits_each(&self, images: &[Image]) -> Result<Each<Vec<f32>>> {
+        pollster::block_on(self.0.of_images(images, async |pixels| self.0.logits(pixels).await))
+    }
+
     /// The pooled vector of each image: what the head is given, or the pooler's or projection's output;
     /// [`Model::embedding_dim`] values.
     ///
@@ -120,8 +129,27 @@ impl Session {
     /// [`Error::Argument`](crate::Error::Argument) without images or for a layer beyond the depth; the first image's error that
     /// has no result; errors of the device.
     pub fn tokens(&self, images: &[Image], layer: Option<usize>) -> Result<Vec<Vec<f32>>> {
-        let run = self.0.of_images(images, async |pixels| self.0.tokens(pixels, layer).await);
-        pollster::block_on(run)?.into_iter().collect()
+        self.tokens_each(images, layer)?.into_iter().collect()
+    }
+
+    /// As [`Session::tokens`], where an image without a result fails alone.
+    ///
+    /// # Errors
+    /// As [`Session::tokens`], for what stops all images.
+    pub fn tokens_each(&self, images: &[Image], layer: Option<usize>) -> Result<Each<Vec<f32>>> {
+        pollster::block_on(self.0.of_images(images, async |pixels| self.0.tokens(pixels, layer).await))
+    }
+
+    /// How many images of a call run at a time on this device, so that an app can read so many files, run them, and read on.
+    /// `None` if the images of a batch depend on each other in this model: then all images of a call run together.
+    ///
+    /// # Errors
+    /// [`Error::Limit`](crate::Error::Limit) if not even one image fits the device.
+    pub fn batch_size(&self) -> Result<Option<usize>> {
+        match self.checkpoint().config.batch {
+            Batch::Independent => self.0.auto_batch().map(Some),
+            Batch::Fixed(_) | Batch::Coupled => Ok(None),
+        }
     }
 
     /// Runs images that are already normalised, as `pixel_values` `[B, C, H, W]` of the model's size. Gives `logits` `[B, K]`,

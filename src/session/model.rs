@@ -74,6 +74,15 @@ impl Model {
         Checkpoint::bundled().map(Model)
     }
 
+    /// As [`Model::bundled`], to run images of another size (height, width, in pixels); see [`Model::open_at`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a size that has no patches.
+    #[cfg(feature = "bundled")]
+    pub fn bundled_at(image_size: (usize, usize)) -> Result<Model> {
+        Checkpoint::bundled_at(Some(image_size)).map(Model)
+    }
+
     /// What was opened, as it was named; `memory` for a model from bytes.
     #[must_use]
     pub fn name(&self) -> &str {

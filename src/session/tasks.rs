@@ -18,11 +18,16 @@ impl Engine {
         if top_k == 0 {
             return Err(Error::argument("top_k", "top-k must be at least 1"));
         }
+        let logits = self.logits(pixels).await?;
+        Ok(logits.into_iter().map(|row| row.map(|row| self.checkpoint().labels.top_k(&row, top_k))).collect())
+    }
+
+    /// The logits of each image.
+    pub async fn logits(&self, pixels: &[Pixels]) -> Result<Each<Vec<f32>>> {
         if self.checkpoint().config.head == Head::None {
             return Err(Error::NoHead { model: self.checkpoint().name.clone() });
         }
-        let logits = self.rows(pixels, "logits", self.request(Input::Bytes)).await?;
-        Ok(logits.into_iter().map(|row| row.map(|row| self.checkpoint().labels.top_k(&row, top_k))).collect())
+        self.rows(pixels, "logits", self.request(Input::Bytes)).await
     }
 
     /// The pooled vector of each image.
