@@ -53,6 +53,7 @@ pub fn decode(bytes: &[u8], codec: Codec) -> Result<Decoded, Refusal> {
         Codec::Avif => avif::decode(&Container::read(bytes)?),
         #[allow(unreachable_patterns)]
         _ => {
+            let _ = bytes;
             let (article, name, feature) = match codec {
                 Codec::Heic => ("a", "HEIC", "heic"),
                 Codec::Avif => ("an", "AVIF", "avif"),
