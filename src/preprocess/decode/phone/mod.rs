@@ -1,5 +1,8 @@
 //! What phones write: HEIC and AVIF, two codecs in the same boxes. Each is a feature of its own.
 
+// Each of the two codecs alone uses a part of what is here.
+#![cfg_attr(not(all(feature = "heic", feature = "avif")), allow(dead_code))]
+
 #[cfg(any(feature = "heic", feature = "avif"))]
 use self::container::Container;
 use super::decoded::{Decoded, Refusal};
