@@ -139,7 +139,9 @@ mod tests {
 
     #[test]
     fn files_that_are_cut_off_are_refused() {
-        for (file, codec) in [(HEIC, Codec::Heic), (AVIF, Codec::Avif)] {
+        // The HEIC file ends with 36 bytes of EXIF data, which are not needed.
+        for (file, codec) in [(&HEIC[..HEIC.len() - 36], Codec::Heic), (AVIF, Codec::Avif)] {
+            assert!(decode(file, codec).is_ok());
             for length in 12..file.len() {
                 assert!(decode(&file[..length], codec).is_err(), "{codec:?} of {length} bytes");
             }
