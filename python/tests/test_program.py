@@ -15,7 +15,7 @@ CASES = [
     (MODELS / "hf_vit", CAT),
     (MODELS / "hf_vit", IMAGES / "exif6.jpg"),
     (MODELS / "timm_registers", IMAGES / "rgb.jpg"),
-    (MODELS / "jax_vit", CAT),
+    (MODELS / "jax_vit" / "vit.npz", CAT),
 ]
 
 

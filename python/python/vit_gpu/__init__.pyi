@@ -1,5 +1,6 @@
+from collections.abc import Sequence
 from os import PathLike
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Literal, Protocol, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,6 @@ class _Tensor(Protocol):
 _Array: TypeAlias = NDArray[np.uint8] | _Tensor
 _File: TypeAlias = str | PathLike[str] | bytes | bytearray | _PillowImage
 _Image: TypeAlias = _File | _Array
-_AnyImage = TypeVar("_AnyImage", bound=_Image)
 
 class Classifier:
     def __init__(
@@ -46,14 +46,27 @@ class Classifier:
         threads: int | None = None,
         image_size: int | tuple[int, int] | None = None,
     ) -> None: ...
+    # To a type checker, a str is a sequence of str too. The first two overloads take it.
     @overload
-    def __call__(self, images: _File, top_k: int = 5, *, on_error: Literal["raise"] = "raise") -> list[Prediction]: ...
+    def __call__(  # type: ignore[overload-overlap]
+        self,
+        images: _File,
+        top_k: int = 5,
+        *,
+        on_error: Literal["raise"] = "raise",
+    ) -> list[Prediction]: ...
     @overload
-    def __call__(self, images: _File, top_k: int = 5, *, on_error: Literal["none"]) -> list[Prediction] | None: ...
+    def __call__(  # type: ignore[overload-overlap]
+        self,
+        images: _File,
+        top_k: int = 5,
+        *,
+        on_error: Literal["none"],
+    ) -> list[Prediction] | None: ...
     @overload
     def __call__(
         self,
-        images: list[_AnyImage] | tuple[_AnyImage, ...],
+        images: Sequence[_Image],
         top_k: int = 5,
         *,
         on_error: Literal["raise"] = "raise",
@@ -61,7 +74,7 @@ class Classifier:
     @overload
     def __call__(
         self,
-        images: list[_AnyImage] | tuple[_AnyImage, ...],
+        images: Sequence[_Image],
         top_k: int = 5,
         *,
         on_error: Literal["none"],
@@ -71,7 +84,7 @@ class Classifier:
         """A list of predictions for an array of one image; a list of such lists for a stack of images."""
     def logits(
         self,
-        images: _Image | list[_AnyImage] | tuple[_AnyImage, ...],
+        images: _Image | Sequence[_Image],
         *,
         on_error: Literal["raise", "none"] = "raise",
     ) -> NDArray[np.float32]: ...
@@ -100,14 +113,14 @@ class Embedder:
     ) -> None: ...
     def __call__(
         self,
-        images: _Image | list[_AnyImage] | tuple[_AnyImage, ...],
+        images: _Image | Sequence[_Image],
         normalize: bool = False,
         *,
         on_error: Literal["raise", "none"] = "raise",
     ) -> NDArray[np.float32]: ...
     def tokens(
         self,
-        images: _Image | list[_AnyImage] | tuple[_AnyImage, ...],
+        images: _Image | Sequence[_Image],
         layer: int | None = None,
         *,
         on_error: Literal["raise", "none"] = "raise",
