@@ -1,5 +1,6 @@
-//! AV1 by `rav1d`, whose interface is that of the C library dav1d.
+//! AV1 by `re_rav1d`, whose interface is that of the C library dav1d.
 
+// A panic in the crate can't be caught, because it would pass through a function of C's kind: it ends the process.
 // The interface takes pointers, and gives pictures as pointers. Everything unsafe about AV1 is in this file.
 #![allow(unsafe_code)]
 
@@ -7,11 +8,11 @@ use std::ffi::c_void;
 use std::ptr::{NonNull, copy_nonoverlapping};
 use std::slice::from_raw_parts;
 
-use rav1d::include::dav1d::data::Dav1dData;
-use rav1d::include::dav1d::dav1d::{Dav1dContext, Dav1dLogger, Dav1dSettings};
-use rav1d::include::dav1d::headers::{DAV1D_PIXEL_LAYOUT_I400, DAV1D_PIXEL_LAYOUT_I420, DAV1D_PIXEL_LAYOUT_I422};
-use rav1d::include::dav1d::picture::Dav1dPicture;
-use rav1d::src::lib::{
+use re_rav1d::include::dav1d::data::Dav1dData;
+use re_rav1d::include::dav1d::dav1d::{Dav1dContext, Dav1dLogger, Dav1dSettings};
+use re_rav1d::include::dav1d::headers::{DAV1D_PIXEL_LAYOUT_I400, DAV1D_PIXEL_LAYOUT_I420, DAV1D_PIXEL_LAYOUT_I422};
+use re_rav1d::include::dav1d::picture::Dav1dPicture;
+use re_rav1d::src::lib::{
     dav1d_close, dav1d_data_create, dav1d_data_unref, dav1d_default_settings, dav1d_get_picture, dav1d_open,
     dav1d_picture_unref, dav1d_send_data,
 };
