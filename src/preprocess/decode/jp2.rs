@@ -3,6 +3,7 @@
 use hayro_jpeg2000::{ColorSpace, DecodeSettings, DecoderContext, Image};
 
 use super::bytes::{be16, be32};
+use super::colours::from_inks;
 use super::decoded::{Decoded, Refusal, check_size};
 
 /// Whether bytes begin as such a file does.
@@ -61,14 +62,7 @@ pub fn decode(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
     };
     let pixel = |i: usize| {
         let colours = channels.map(|channel| sample(channel, i));
-        if !inks {
-            return colours;
-        }
-        let white = 255 - u32::from(sample(3, i));
-        colours.map(|ink| {
-            let product = u32::from(ink) * white + 128;
-            white.saturating_sub((product + (product >> 8)) >> 8) as u8
-        })
+        if inks { from_inks(colours, sample(3, i)) } else { colours }
     };
     let rgb = (0..width * height).flat_map(pixel).collect();
     Ok(Decoded { width, height, rgb, orientation: None })

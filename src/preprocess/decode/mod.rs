@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 
 mod bmp;
 mod bytes;
+mod colours;
 mod dds;
 mod decoded;
 mod gif;

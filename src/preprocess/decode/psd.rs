@@ -1,6 +1,7 @@
 //! The merged picture of a Photoshop document.
 
 use super::bytes::{be16, be32, bits, palette, whole};
+use super::colours::from_inks;
 use super::decoded::{Decoded, Refusal, check_size};
 
 /// Width and height as the header states them.
@@ -57,21 +58,15 @@ pub fn decode(bytes: &[u8], torn: bool) -> Result<Decoded, Refusal> {
             (0, 1) => [255 * bits(&[sample(0, y, x / 8)?], 1, x % 8); 3],
             (3, _) => [sample(0, y, x)?, sample(1, y, x)?, sample(2, y, x)?],
             (4, _) => {
-                let black = sample(3, y, x)?;
-                let ink = |channel| Some(from_ink(sample(channel, y, x)?, black));
-                [ink(0)?, ink(1)?, ink(2)?]
+                // Inks are stored inverted.
+                let ink = |channel| Some(255 - sample(channel, y, x)?);
+                from_inks([ink(0)?, ink(1)?, ink(2)?], ink(3)?)
             }
             _ => colour(sample(0, y, x)?.into()),
         })
     };
     let rgb = (0..width * height).map_while(pixel).flatten().collect();
     whole(rgb, width, height, torn, "PSD")
-}
-
-/// A colour of an inverted ink and inverted black, as Pillow converts them.
-fn from_ink(ink: u8, black: u8) -> u8 {
-    let product = u32::from(255 - ink) * u32::from(black) + 128;
-    black.saturating_sub(((product + (product >> 8)) >> 8) as u8)
 }
 
 /// The first channels, each row of which is stored in runs (PackBits).

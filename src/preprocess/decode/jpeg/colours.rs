@@ -1,5 +1,6 @@
 //! Colours of a JPEG's samples.
 
+use super::super::colours::{from_differences, from_inks};
 use super::markers::Colours;
 
 /// RGB bytes of samples that are stored this way.
@@ -13,30 +14,19 @@ pub fn rgb(mut samples: Vec<u8>, colours: Colours) -> Vec<u8> {
             }
             samples
         }
-        Colours::Cmyk => samples.as_chunks().0.iter().flat_map(|[c, m, y, k]| from_inks([*c, *m, *y], *k)).collect(),
+        Colours::Cmyk => {
+            samples.as_chunks().0.iter().flat_map(|[c, m, y, k]| from_inverted([*c, *m, *y], *k)).collect()
+        }
         Colours::Ycck => {
-            let inks = |[y, cb, cr, k]: &[u8; 4]| from_inks(from_differences([*y, *cb, *cr]).map(|c| 255 - c), *k);
+            let inks = |[y, cb, cr, k]: &[u8; 4]| from_inks(from_differences([*y, *cb, *cr]), 255 - *k);
             samples.as_chunks().0.iter().flat_map(inks).collect()
         }
     }
 }
 
-/// RGB of luminance and colour differences (JFIF), in 16-bit fixed point.
-fn from_differences([y, cb, cr]: [u8; 3]) -> [u8; 3] {
-    let [y, cb, cr] = [i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128];
-    const HALF: i32 = 1 << 15;
-    let red = y + ((91_881 * cr + HALF) >> 16);
-    let green = y + ((-22_554 * cb - 46_802 * cr + HALF) >> 16);
-    let blue = y + ((116_130 * cb + HALF) >> 16);
-    [red, green, blue].map(|colour| colour.clamp(0, 255) as u8)
-}
-
-/// RGB of inverted inks, as Pillow converts them: the white that black leaves, less each ink's share of it.
-fn from_inks(inks: [u8; 3], black: u8) -> [u8; 3] {
-    inks.map(|ink| {
-        let product = u32::from(255 - ink) * u32::from(black) + 128;
-        black.saturating_sub(((product + (product >> 8)) >> 8) as u8)
-    })
+/// RGB of inks that are stored inverted.
+fn from_inverted(inks: [u8; 3], black: u8) -> [u8; 3] {
+    from_inks(inks.map(|ink| 255 - ink), 255 - black)
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use super::jpeg;
 use super::kind::{Colour, Kind};
 use super::layout::{Block, Layout};
 use super::predictor::Predictor;
-use super::ycbcr::{Subsampling, Table};
+use super::ycbcr::Subsampling;
+use crate::preprocess::decode::colours::from_differences;
 use crate::preprocess::decode::decoded::Refusal;
 
 /// What reads a picture's blocks.
@@ -103,9 +104,8 @@ impl<'a> Reader<'a> {
                 let wanted = jpeg::Wanted { width, rows, samples, subsampled: to_rgb, may_be_taller: last_strip };
                 let mut pixels = jpeg::decode(tables, data, &wanted)?;
                 if to_rgb {
-                    let table = Table::of_jpeg();
                     let (pixels, _) = pixels.as_chunks_mut::<3>();
-                    pixels.iter_mut().for_each(|pixel| *pixel = table.rgb(*pixel));
+                    pixels.iter_mut().for_each(|pixel| *pixel = from_differences(*pixel));
                 }
                 pixels
             }

@@ -4,6 +4,7 @@ use super::directory::{Directory, tag};
 use super::kind::{Colour, Kind, Number};
 use super::lab;
 use super::ycbcr::Table;
+use crate::preprocess::decode::colours::from_inks;
 use crate::preprocess::decode::decoded::Refusal;
 
 /// What turns rows of samples into rows of RGB.
@@ -58,13 +59,7 @@ impl Unpacker {
                 0 => [0; 3],
                 alpha => three.map(|colour| (u32::from(colour) * 255 / u32::from(alpha)).min(255) as u8),
             },
-            (Colour::Cmyk, ..) => {
-                let paper = 255 - u32::from(sample(3));
-                three.map(|ink| {
-                    let product = u32::from(ink) * paper + 128;
-                    paper.saturating_sub((product + (product >> 8)) >> 8) as u8
-                })
-            }
+            (Colour::Cmyk, ..) => from_inks(three, sample(3)),
             (Colour::YCbCr, Some(table), _) => table.rgb(three),
             (Colour::Lab, _, Some(lab)) => lab.rgb(three),
             _ => three,
