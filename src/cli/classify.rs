@@ -9,7 +9,7 @@ use vit_gpu::{Prediction, Session};
 use super::batches::Batches;
 use super::inputs::Input;
 use super::options::{ImageOptions, OutputOptions, PhotoOptions, RunOptions, log_tuning};
-use super::outputs::{Convert, Encode, Format, parquet_of_classes, record};
+use super::outputs::{Convert, Encode, Format, about, parquet_of_classes, record};
 use super::sort::SortOptions;
 use super::{Ended, Failure};
 
@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> Ended {
     };
     let rows = Rows { format, session: &session, threshold: args.threshold };
     let ended = batches.write(output, &rows, args.options(format, top_k), compute, sort)?;
-    args.output.say(inputs.len());
+    args.output.say(ended, inputs.len());
     log_tuning(&session);
     Ok(ended)
 }
@@ -116,12 +116,12 @@ struct Rows<'a> {
 }
 
 impl Encode<Vec<Prediction>> for Rows<'_> {
-    fn head(&self) -> io::Result<Vec<u8>> {
-        Ok(match self.format {
+    fn head(&self) -> Vec<u8> {
+        match self.format {
             Format::Json => b"[".to_vec(),
             Format::Csv => b"image,rank,index,label,score,error\n".to_vec(),
             _ => Vec::new(),
-        })
+        }
     }
 
     fn row(
@@ -151,13 +151,10 @@ impl Encode<Vec<Prediction>> for Rows<'_> {
     }
 
     fn convert(&self) -> Option<Box<Convert<'_>>> {
-        let about = [
-            ("model", self.session.model().name().to_owned()),
-            ("device", self.session.device().to_owned()),
-            ("precision", self.session.precision().name().to_owned()),
-        ];
-        (self.format == Format::Parquet)
-            .then(|| Box::new(move |rows, out| parquet_of_classes(rows, out, &about)) as Box<Convert<'_>>)
+        match self.format {
+            Format::Parquet => Some(Box::new(|rows, out| parquet_of_classes(rows, out, &about(self.session)))),
+            _ => None,
+        }
     }
 }
 

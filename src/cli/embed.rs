@@ -13,7 +13,7 @@ use vit_gpu::internals::preprocess::Pixels;
 use super::batches::Batches;
 use super::inputs::Input;
 use super::options::{ImageOptions, OutputOptions, PhotoOptions, RunOptions, log_tuning};
-use super::outputs::{Convert, Encode, Format, npy_head, npz, parquet_of_embeddings, record, safetensors_head};
+use super::outputs::{Convert, Encode, Format, about, npy_head, npz, parquet_of_embeddings, record, safetensors_head};
 use super::{Ended, Failure};
 
 #[derive(clap::Args)]
@@ -114,7 +114,7 @@ pub fn run(args: &Args) -> Ended {
     let rows = Rows { format, session: &session, inputs: &inputs, shape };
     let compute = |pixels: &[_]| args.compute(&session, pixels);
     let ended = batches.write(output, &rows, args.options(format), compute, |_, _| ())?;
-    args.output.say(inputs.len());
+    args.output.say(ended, inputs.len());
     log_tuning(&session);
     Ok(ended)
 }
@@ -135,8 +135,8 @@ impl Rows<'_> {
 }
 
 impl Encode<Vec<f32>> for Rows<'_> {
-    fn head(&self) -> io::Result<Vec<u8>> {
-        Ok(match self.format {
+    fn head(&self) -> Vec<u8> {
+        match self.format {
             Format::Npy | Format::Npz => npy_head(&self.whole_shape()),
             Format::Safetensors => {
                 let names: Vec<_> = self.inputs.iter().map(Input::name).collect();
@@ -147,7 +147,7 @@ impl Encode<Vec<f32>> for Rows<'_> {
                 format!("image,error,{}\n", columns.join(",")).into_bytes()
             }
             _ => Vec::new(),
-        })
+        }
     }
 
     /// In arrays, the row of an image that failed is NaN, so that row i is always image i.
@@ -194,13 +194,9 @@ impl Encode<Vec<f32>> for Rows<'_> {
                 npz(rows, out, &names)
             })),
             Format::Parquet => Some(Box::new(|rows: File, out: File| {
-                let about = [
-                    ("model", self.session.model().name().to_owned()),
-                    ("device", self.session.device().to_owned()),
-                    ("precision", self.session.precision().name().to_owned()),
-                    ("shape", json!(self.shape).to_string()),
-                ];
-                parquet_of_embeddings(rows, out, &about)
+                let shape = json!(self.shape).to_string();
+                let [model, device, precision] = about(self.session);
+                parquet_of_embeddings(rows, out, &[model, device, precision, ("shape", &shape)])
             })),
             _ => None,
         }

@@ -10,12 +10,12 @@ use vit_gpu::internals::device::Kernels;
 use vit_gpu::internals::executor::Choice;
 use vit_gpu::{Device, Orient, Precision, Session};
 
-use super::Failure;
 use super::folders::{FolderOptions, find};
 use super::inputs::{Input, Reading};
 use super::named;
 use super::outputs::Output;
 use super::progress::Progress;
+use super::{Failure, Outcome};
 
 /// The model alone.
 #[derive(Args)]
@@ -195,9 +195,9 @@ impl OutputOptions {
         Output::open(self.output.as_deref(), self.resume)
     }
 
-    /// Says what was written.
-    pub fn say(&self, images: usize) {
-        if let Some(output) = &self.output {
+    /// Says what was written, if the run came to its end.
+    pub fn say(&self, ended: Outcome, images: usize) {
+        if let Some(output) = self.output.as_ref().filter(|_| ended != Outcome::Interrupted) {
             log::info!("{}: the rows of {images} {}", output.display(), if images == 1 { "image" } else { "images" });
         }
     }

@@ -43,19 +43,18 @@ impl Batches<'_> {
         compute: impl FnMut(&[Pixels]) -> Result<Each<R>>,
         mut each: impl FnMut(&Input, &R),
     ) -> Result<Outcome, Failure> {
-        let head = encode.head()?;
-        let done = output.begin(|| Identity::of(self.session, options, self.inputs), &head)?;
+        let done = output.begin(|| Identity::of(self.session, options, self.inputs), &encode.head())?;
         if done > 0 {
             log::info!("going on after {done} of {} images", self.inputs.len());
         }
         let mut written = done;
         let ran = self.run(done, compute, |batch| {
             let mut rows = Vec::new();
-            for (input, result) in &batch {
-                encode.row(written, input, result, &mut rows)?;
-                written += 1;
+            for (number, (input, result)) in (written..).zip(&batch) {
+                encode.row(number, input, result, &mut rows)?;
             }
-            output.write(&rows, written)?;
+            output.write(&rows, written + batch.len())?;
+            written += batch.len();
             batch.iter().for_each(|(input, result)| {
                 if let Ok(result) = result {
                     each(input, result);

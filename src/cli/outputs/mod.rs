@@ -21,7 +21,7 @@ pub use parquet::{classes as parquet_of_classes, embeddings as parquet_of_embedd
 pub use vectors::{npy_head, npz, safetensors_head, write_tensors};
 
 /// Formats of results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Text,
     Json,
@@ -69,8 +69,8 @@ fn either(words: &[String]) -> String {
 /// Turns results into the bytes of a file, a row for each image.
 pub trait Encode<R> {
     /// What the file begins with.
-    fn head(&self) -> io::Result<Vec<u8>> {
-        Ok(Vec::new())
+    fn head(&self) -> Vec<u8> {
+        Vec::new()
     }
 
     /// Appends the row of image `number`, counted from 0.
@@ -95,7 +95,7 @@ pub enum Output {
     /// To whoever reads them at once.
     Stream(Box<dyn Write>),
     /// To a file that takes its place when it is whole.
-    File(Part),
+    File(Box<Part>),
 }
 
 impl Output {
@@ -118,7 +118,7 @@ impl Output {
                 let opened = opened.map_err(|source| Error::Io { path: target.to_path_buf(), source })?;
                 Ok(Output::Stream(Box::new(BufWriter::new(opened))))
             }
-            _ => Ok(Output::File(Part::open(target, resume)?)),
+            _ => Ok(Output::File(Box::new(Part::open(target, resume)?))),
         }
     }
 
@@ -168,6 +168,12 @@ impl Output {
     }
 }
 
+/// Where results were computed: the model, the device and the precision.
+pub fn about(session: &Session) -> [(&'static str, &str); 3] {
+    let precision = session.precision().name();
+    [("model", session.model().name()), ("device", session.device()), ("precision", precision)]
+}
+
 /// The JSON object of an image: its result under `key`, with where it was computed, or its error.
 pub fn record(session: &Session, input: &Input, key: &str, result: Result<Value, &Error>) -> Value {
     let mut record = json!({"image": input.name()});
@@ -179,9 +185,7 @@ pub fn record(session: &Session, input: &Input, key: &str, result: Result<Value,
     match result {
         Ok(result) => {
             record[key] = result;
-            record["model"] = json!(session.model().name());
-            record["device"] = json!(session.device());
-            record["precision"] = json!(session.precision().name());
+            about(session).into_iter().for_each(|(what, name)| record[what] = json!(name));
         }
         Err(error) => record["error"] = json!(error.to_string()),
     }

@@ -112,8 +112,8 @@ fn text(text: impl AsRef<str>) -> ByteArray {
     text.as_ref().as_bytes().to_vec().into()
 }
 
-fn open(out: File, schema: &str, about: &[(&str, String)]) -> io::Result<SerializedFileWriter<File>> {
-    let about = about.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone())).collect();
+fn open(out: File, schema: &str, about: &[(&str, &str)]) -> io::Result<SerializedFileWriter<File>> {
+    let about = about.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), (*value).to_owned())).collect();
     let properties = WriterProperties::builder()
         .set_compression(Compression::UNCOMPRESSED)
         // No two vectors have values in common that a dictionary could share.
@@ -127,7 +127,7 @@ fn lines<T: DeserializeOwned>(rows: File) -> impl Iterator<Item = io::Result<T>>
 }
 
 /// The rows of `classify`: one for each class of an image, or one with its error.
-pub fn classes(rows: File, out: File, about: &[(&str, String)]) -> io::Result<()> {
+pub fn classes(rows: File, out: File, about: &[(&str, &str)]) -> io::Result<()> {
     let mut file = open(out, CLASSES, about)?;
     let (mut image, mut label, mut error) = (Column::default(), Column::default(), Column::default());
     let (mut rank, mut index, mut score) = (Column::default(), Column::default(), Column::default());
@@ -166,7 +166,7 @@ pub fn classes(rows: File, out: File, about: &[(&str, String)]) -> io::Result<()
 }
 
 /// The rows of `embed`: one for each image, with its values as one list, or its error.
-pub fn embeddings(rows: File, out: File, about: &[(&str, String)]) -> io::Result<()> {
+pub fn embeddings(rows: File, out: File, about: &[(&str, &str)]) -> io::Result<()> {
     let mut file = open(out, EMBEDDINGS, about)?;
     let (mut image, mut error) = (Column::default(), Column::default());
     let (mut values, mut definitions, mut repetitions) = (Vec::new(), Vec::new(), Vec::new());

@@ -31,6 +31,8 @@ pub struct Part {
     out: BufWriter<File>,
     bytes: u64,
     mark: Mark,
+    /// What an earlier run ran that the mark is of.
+    earlier: Option<Identity>,
     finished: bool,
 }
 
@@ -74,9 +76,10 @@ impl Part {
             out: BufWriter::with_capacity(1 << 18, file),
             bytes: 0,
             mark: Mark::default(),
+            earlier: None,
             finished: false,
         };
-        part.mark = part.found().map_err(io)?.map_or(Mark::default(), |(_, mark)| mark);
+        part.find().map_err(io)?;
         if part.mark.images > 0 && !resume {
             let (part, images) = (part.path.display(), part.mark.images);
             let reason = format!(
@@ -87,18 +90,20 @@ impl Part {
         Ok(part)
     }
 
-    /// What an earlier run wrote into the state: what it ran, and its last mark that the part reaches.
-    fn found(&mut self) -> io::Result<Option<(Identity, Mark)>> {
+    /// Reads what an earlier run wrote into the state: what it ran, and its last mark that the part reaches.
+    fn find(&mut self) -> io::Result<()> {
         let mut text = Vec::new();
         self.state.seek(SeekFrom::Start(0))?;
         self.state.read_to_end(&mut text)?;
         let len = self.out.get_ref().metadata()?.len();
         // The last line may be torn.
         let mut lines = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
-        let Some(identity) = lines.next().and_then(|line| serde_json::from_slice(line).ok()) else { return Ok(None) };
-        let mut marks = lines.filter_map(|line| serde_json::from_slice::<Mark>(line).ok());
-        let mark = marks.rfind(|mark| mark.bytes <= len).unwrap_or_default();
-        Ok(Some((identity, mark)))
+        self.earlier = lines.next().and_then(|line| serde_json::from_slice(line).ok());
+        if self.earlier.is_some() {
+            let mut marks = lines.filter_map(|line| serde_json::from_slice::<Mark>(line).ok());
+            self.mark = marks.rfind(|mark| mark.bytes <= len).unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// Goes on behind the complete rows of an earlier run of the same kind, or begins anew. Returns how many images are done.
@@ -106,9 +111,8 @@ impl Part {
     /// # Errors
     /// [`Failure::Usage`] if the earlier run had another model, other options or other images.
     pub fn begin(&mut self, identity: &Identity, head: &[u8]) -> Result<usize, Failure> {
-        if let Some((earlier, mark)) = self.found()?
-            && mark.images > 0
-        {
+        let mark = self.mark;
+        if let Some(earlier) = self.earlier.as_ref().filter(|_| mark.images > 0) {
             if let Some(difference) = earlier.difference(identity) {
                 let reason = format!("{}: can't go on with it, because {difference}", self.path.display());
                 return Err(Failure::Usage(reason));
@@ -126,7 +130,6 @@ impl Part {
         writeln!(self.state, "{line}")?;
         self.out.get_ref().set_len(0)?;
         self.out.seek(SeekFrom::Start(0))?;
-        (self.bytes, self.mark) = (0, Mark::default());
         self.write(head)?;
         Ok(0)
     }
