@@ -203,6 +203,23 @@ fn a_run_that_is_killed_again_and_again_ends_with_the_same_rows() {
     }
 }
 
+/// In a model whose images depend on each other within a batch, rows of another batch size are other rows.
+#[test]
+fn a_run_whose_batches_matter_is_resumed_with_the_same_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = photos(folder.path(), 400);
+    let path = folder.path().join("x.csv");
+    let model = crate::models::goldens().join("models/enc_batch_second");
+    let args = ["classify", &photos, "-m", model.to_str().unwrap()];
+    let mut child = start(&args, &path);
+    wait_for_rows(&folder.path().join("x.csv.state"), 600);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let resumed = [&args[..], &["-d", "cpu", "--resume", "-o", path.to_str().unwrap()]].concat();
+    fails(&[&resumed[..], &["--batch-size", "2"]].concat(), 2, "--batch-size was 1, and is 2 now");
+    assert_eq!(run(&[&resumed[..], &["--batch-size", "1"]].concat()).status.code(), Some(1));
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_a_run_in_order() {
@@ -221,6 +238,7 @@ fn ctrl_c_ends_a_run_in_order() {
     let rows = lines(&folder.path().join("x.jsonl.part")).len();
     let told = format!("stopped after {rows} of 1002 images: ");
     assert!(said.contains(&told) && said.contains("--resume goes on"), "{said}");
+    assert!(!said.contains("the rows of 1002 images"), "{said}");
     assert!((1..1002).contains(&rows) && !path.exists());
     assert_eq!(run(&args).status.code(), Some(1));
     assert_eq!(lines(&path).len(), 1002);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::time::{Duration, Instant};
 
+use vit_gpu::internals::model::Batch;
 use vit_gpu::internals::preprocess::Pixels;
 use vit_gpu::{Error, Result, Session};
 
@@ -39,10 +40,14 @@ impl Batches<'_> {
         &self,
         mut output: Output,
         encode: &dyn Encode<R>,
-        options: BTreeMap<String, String>,
+        mut options: BTreeMap<String, String>,
         compute: impl FnMut(&[Pixels]) -> Result<Each<R>>,
         mut each: impl FnMut(&Input, &R),
     ) -> Result<Outcome, Failure> {
+        // In some models the images of a batch depend on each other.
+        if self.session.checkpoint().config.batch != Batch::Independent {
+            options.insert("--batch-size".to_owned(), self.batch()?.to_string());
+        }
         let done = output.begin(|| Identity::of(self.session, options, self.inputs), &encode.head())?;
         if done > 0 {
             log::info!("going on after {done} of {} images", self.inputs.len());
@@ -79,6 +84,14 @@ impl Batches<'_> {
         }
     }
 
+    /// How many images are run together.
+    fn batch(&self) -> Result<usize> {
+        match self.batch_size {
+            BatchSize::Auto => self.session.auto_batch(),
+            BatchSize::Of(size) => Ok(size),
+        }
+    }
+
     /// Runs the images from number `first` on, and hands every batch of results to `report`, in order of the inputs.
     pub fn run<R>(
         &self,
@@ -86,10 +99,7 @@ impl Batches<'_> {
         mut compute: impl FnMut(&[Pixels]) -> Result<Each<R>>,
         mut report: impl FnMut(Vec<(&Input, Result<R>)>) -> Result<(), Failure>,
     ) -> Result<Outcome, Failure> {
-        let batch = match self.batch_size {
-            BatchSize::Auto => self.session.auto_batch()?,
-            BatchSize::Of(size) => size,
-        };
+        let batch = self.batch()?;
         interrupt::catch();
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         let progress = Progress::bar(self.inputs.len(), first);
