@@ -49,13 +49,14 @@ pub fn find(arguments: &[OsString], list: Option<&OsStr>, options: &FolderOption
                 return Err(Failure::Usage(format!("{folder}: no images in this folder ({endings}){also}")));
             }
         } else {
-            found.inputs.push(Input::File(path.to_path_buf()));
+            found.inputs.push(Input::File(path.into()));
         }
     }
     if let Some(summary) = found.summary() {
         log::info!("{summary}");
     }
     found.skipped.iter().for_each(|path| log::debug!("skipped: {}", path.display()));
+    found.inputs.shrink_to_fit();
     Ok(found.inputs)
 }
 
@@ -102,12 +103,12 @@ impl Found {
             match entry {
                 Ok(entry) if entry.file_type().is_dir() => {}
                 Ok(entry) if entry.path_is_symlink() && entry.path().is_dir() => self.skipped.push(entry.into_path()),
-                Ok(entry) if is_image(entry.path()) => self.inputs.push(Input::File(entry.into_path())),
+                Ok(entry) if is_image(entry.path()) => self.inputs.push(Input::File(entry.into_path().into())),
                 Ok(entry) => self.skipped.push(entry.into_path()),
                 Err(error) => {
                     let path = error.path().unwrap_or(folder).to_path_buf();
                     let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
-                    self.inputs.push(Input::Unreadable(path, reason));
+                    self.inputs.push(Input::Unreadable(Box::new((path, reason))));
                 }
             }
         }

@@ -7,19 +7,20 @@ use std::path::{Path, PathBuf};
 use vit_gpu::internals::preprocess::{decode_truncated, size};
 use vit_gpu::{Error, Image, Orient, Result};
 
-/// One image to read, by the name it is reported under.
+/// One image to read, by the name it is reported under. There may be many, so each takes little more than its path.
 #[derive(Debug)]
 pub enum Input {
-    File(PathBuf),
+    File(Box<Path>),
     Stdin,
     /// An entry of a folder that can't be read at all, and why.
-    Unreadable(PathBuf, String),
+    Unreadable(Box<(PathBuf, String)>),
 }
 
 impl Input {
     pub fn path(&self) -> &Path {
         match self {
-            Input::File(path) | Input::Unreadable(path, _) => path,
+            Input::File(path) => path,
+            Input::Unreadable(entry) => &entry.0,
             Input::Stdin => Path::new("-"),
         }
     }
@@ -40,7 +41,7 @@ impl Input {
         let io = |error: std::io::Error| fail(error.to_string(), Some(error.into()));
         match self {
             Input::File(path) => std::fs::read(path).map_err(io),
-            Input::Unreadable(_, reason) => Err(fail(reason.clone(), None)),
+            Input::Unreadable(entry) => Err(fail(entry.1.clone(), None)),
             Input::Stdin => {
                 let mut bytes = Vec::new();
                 std::io::stdin().read_to_end(&mut bytes).map_err(io)?;

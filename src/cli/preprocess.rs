@@ -1,6 +1,6 @@
 //! `vit-gpu preprocess`: writes the tensor that the model is given for an image.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vit_gpu::internals::checkpoint::Checkpoint;
 
@@ -32,7 +32,7 @@ pub fn run(args: &Args) -> Ended {
         }
         None => args.model.open()?.transform,
     };
-    let input = if args.image == "-" { Input::Stdin } else { Input::File(PathBuf::from(&args.image)) };
+    let input = if args.image == "-" { Input::Stdin } else { Input::File(Path::new(&args.image).into()) };
     let image = args.reading.reading().decode(&input.bytes()?, &input.name())?;
     let pixels = transform.apply(&image).map_err(|error| named(error, &input))?;
     let (h, w) = pixels.size;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, FloatType, Int32Type};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use serde::Deserialize;
@@ -30,7 +30,7 @@ const EMBEDDINGS: &str = "message schema {
 
 /// How many rows, and how many values in all their lists, a row group may have: what is in memory at a time. Small groups keep
 /// memory flat, however many images there are.
-const GROUP_ROWS: usize = 1 << 12;
+const GROUP_ROWS: usize = 1 << 11;
 const GROUP_VALUES: usize = 1 << 17;
 
 #[derive(Deserialize)]
@@ -118,6 +118,9 @@ fn open(out: File, schema: &str, about: &[(&str, &str)]) -> io::Result<Serialize
         .set_compression(Compression::UNCOMPRESSED)
         // No two vectors have values in common that a dictionary could share.
         .set_column_dictionary_enabled("embedding.list.element".into(), false)
+        // The writer keeps the statistics of every page until the end, although nobody looks for rows by them.
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true)
         .set_key_value_metadata(Some(about));
     Ok(SerializedFileWriter::new(out, Arc::new(parse_message_type(schema)?), Arc::new(properties.build()))?)
 }
@@ -134,8 +137,9 @@ pub fn classes(rows: File, out: File, about: &[(&str, &str)]) -> io::Result<()> 
     let mut lines = lines::<Line>(rows).peekable();
     while let Some(line) = lines.next().transpose()? {
         let empty = line.predictions.is_empty();
+        let name = text(line.image);
         for (i, class) in line.predictions.into_iter().enumerate() {
-            image.push(Some(text(&line.image)));
+            image.push(Some(name.clone()));
             rank.push(Some(i as i32 + 1));
             index.push(Some(class.index));
             label.push(class.label.map(text));
@@ -143,7 +147,7 @@ pub fn classes(rows: File, out: File, about: &[(&str, &str)]) -> io::Result<()> 
             error.push(None);
         }
         if empty {
-            image.push(Some(text(&line.image)));
+            image.push(Some(name));
             rank.push(None);
             index.push(None);
             label.push(None);
