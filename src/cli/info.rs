@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use vit_gpu::Precision;
 use vit_gpu::internals::checkpoint::Checkpoint;
 use vit_gpu::internals::graph::{Graph, Kind, Node, Plan, Tensor, WeightRef};
-use vit_gpu::internals::model::{Input, Request, Taps, build, weight_specs};
+use vit_gpu::internals::model::{Input, Maps, Request, Taps, build, weight_specs};
 use vit_gpu::internals::ops::Op;
 
 use super::options::ModelOptions;
@@ -32,6 +32,7 @@ pub fn run(args: &Args) -> Ended {
         input: Input::Planes,
         last_hidden_state: true,
         taps: Taps::None,
+        maps: Maps::None,
         precision: Precision::F32,
     };
     let plan = Plan::new(build(&checkpoint.config, request, u64::MAX)?, u64::MAX)?;
@@ -122,6 +123,7 @@ fn kind(op: &Op) -> &'static str {
         Op::LayerNorm(norm) if norm.rms => "RMSNorm",
         Op::LayerNorm(_) => "LayerNorm",
         Op::Attention(_) => "Attention",
+        Op::AttentionMap(_) => "Attention map",
         Op::Pool(_) => "Pool",
         Op::Glu(_) => "GLU",
         Op::Add(_) => "Add",

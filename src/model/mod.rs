@@ -9,5 +9,5 @@ pub mod random;
 mod weights;
 
 pub use config::{Batch, Block, Head, Mlp, NormAxes, Pooling, VitConfig};
-pub use forward::{Input, Request, Taps, build};
+pub use forward::{Input, Maps, Request, Taps, build};
 pub use weights::{WeightLoader, WeightSpec, weight_specs};

@@ -1,6 +1,6 @@
 //! The canonical weights: their names (timm's), their shapes, and how an executor asks for them.
 
-use super::{Input, Request, Taps, VitConfig, build};
+use super::{Input, Maps, Request, Taps, VitConfig, build};
 use crate::error::Result;
 use crate::graph::{Kind, Precision};
 
@@ -30,7 +30,14 @@ pub fn weight_specs(cfg: &VitConfig) -> Result<Vec<WeightSpec>> {
     let (input, precision) = (Input::Planes, Precision::F32);
     let graph = build(
         cfg,
-        Request { batch: cfg.weight_batch(), input, last_hidden_state: true, taps: Taps::None, precision },
+        Request {
+            batch: cfg.weight_batch(),
+            input,
+            last_hidden_state: true,
+            taps: Taps::None,
+            maps: Maps::None,
+            precision,
+        },
         u64::MAX,
     )?;
     let mut specs: Vec<WeightSpec> = Vec::new();

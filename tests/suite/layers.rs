@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module with the modules of this crate it may name.
-const MAY_NAME: [(&str, &[&str]); 15] = [
+const MAY_NAME: [(&str, &[&str]); 16] = [
     ("error", &[]),
     ("device", &["error"]),
     ("ops", &["error"]),
@@ -35,6 +35,7 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
             "error",
         ],
     ),
+    ("insight", &["session", "preprocess", "labels", "error"]),
     ("lib", &["session"]),
     ("main", &[]),
 ];

@@ -15,6 +15,7 @@ mod finite;
 mod folders;
 mod fuzzed;
 mod images;
+mod insight;
 mod int8;
 mod layers;
 mod limits;
