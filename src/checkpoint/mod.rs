@@ -187,8 +187,7 @@ impl Checkpoint {
         if path.exists() {
             let opened = Opened::open(&place)?;
             let merged = opened.merged;
-            let mut model =
-                Checkpoint::from_tensors(name, opened.tensors, opened.config, opened.preprocessor, size)?;
+            let mut model = Checkpoint::from_tensors(name, opened.tensors, opened.config, opened.preprocessor, size)?;
             model.merged = merged;
             return Ok(model);
         }

@@ -82,7 +82,8 @@ fn adapted(place: &Place, files: &Files, weights: &Path, config: (&str, &Value))
     if !weights.is_file() {
         let pickled = files.folder.join("adapter_model.bin").is_file();
         let advice = "save the adapter again in Python, with PeftModel.from_pretrained(base, folder).save_pretrained(new_folder)";
-        let how = if pickled { format!(", only adapter_model.bin, which is never read: {advice}") } else { String::new() };
+        let how =
+            if pickled { format!(", only adapter_model.bin, which is never read: {advice}") } else { String::new() };
         return fail(format!("the folder has an adapter_config.json but no adapter_model.safetensors{how}"));
     }
     lora::check(config)?;
@@ -99,7 +100,8 @@ fn adapted(place: &Place, files: &Files, weights: &Path, config: (&str, &Value))
     let mut base = Opened::whole(&base_files)?;
     let (merged, class) = lora::merge(weights, config, &mut base.tensors, &base_path)?;
     let classes = merged.replaced.iter().filter(|name| name.ends_with(".weight") && lora::is_head(name));
-    let classes = classes.filter_map(|name| base.tensors.shapes().find(|(other, _)| other == name)?.1.first().copied()).last();
+    let classes =
+        classes.filter_map(|name| base.tensors.shapes().find(|(other, _)| other == name)?.1.first().copied()).last();
     let own = files.config("")?;
     base.config = lora::configured(base.config, class, classes, own.as_ref());
     base.preprocessor = files.preprocessor()?.or(base.preprocessor);

@@ -111,7 +111,9 @@ impl LoraConfig {
         match &config["peft_type"] {
             Value::String(kind) if kind == "LORA" => {}
             Value::String(kind) => {
-                return Err(fail(format!("the adapter is of type {kind} (`peft_type`): only those of type LORA are merged")));
+                return Err(fail(format!(
+                    "the adapter is of type {kind} (`peft_type`): only those of type LORA are merged"
+                )));
             }
             other => return Err(fail(format!("`peft_type` is {other}: this is not an adapter of PEFT"))),
         }
@@ -171,7 +173,9 @@ fn only_known(config: &Map<String, Value>) -> std::result::Result<(), String> {
             _ => false,
         };
         let known = match key.as_str() {
-            "init_lora_weights" => value == &Value::Bool(true) || value.as_str().is_some_and(|how| INITIAL.contains(&how)),
+            "init_lora_weights" => {
+                value == &Value::Bool(true) || value.as_str().is_some_and(|how| INITIAL.contains(&how))
+            }
             "megatron_config" | "target_parameters" => false,
             key => INERT.contains(&key) || READ.contains(&key),
         };
@@ -205,7 +209,10 @@ mod tests {
     #[test]
     fn what_cannot_be_merged_is_named() {
         for (more, want) in [
-            (json!({"peft_type": "IA3"}), "the adapter is of type IA3 (`peft_type`): only those of type LORA are merged"),
+            (
+                json!({"peft_type": "IA3"}),
+                "the adapter is of type IA3 (`peft_type`): only those of type LORA are merged",
+            ),
             (json!({"peft_type": null}), "this is not an adapter of PEFT"),
             (json!({"init_lora_weights": "pissa_niter_4"}), "`init_lora_weights` is \"pissa_niter_4\""),
             (json!({"layer_replication": [[0, 1]]}), "`layer_replication` is [[0,1]]"),
@@ -227,7 +234,8 @@ mod tests {
 
     #[test]
     fn a_base_has_a_name() {
-        let named = |config| BaseName::read("a.json", &config).map(|base| base.on_hub()).map_err(|error| error.to_string());
+        let named =
+            |config| BaseName::read("a.json", &config).map(|base| base.on_hub()).map_err(|error| error.to_string());
         assert_eq!(named(json!({"base_model_name_or_path": "hf-hub:timm/x", "revision": "v1"})).unwrap(), "timm/x@v1");
         assert_eq!(named(json!({"base_model_name_or_path": "a/b", "revision": null})).unwrap(), "a/b");
         assert!(named(json!({})).unwrap_err().contains("`base_model_name_or_path` is missing"));

@@ -15,14 +15,21 @@ pub fn is_head(name: &str) -> bool {
 /// The base model's configuration for the merged model. `class` is the class of the model that the adapter was made for, where it
 /// is not the base's; `classes` is the number of classes of a head that the adapter replaces. Their names are then those in `own`,
 /// the `config.json` beside the adapter.
-pub fn configured(base: Option<Value>, class: Option<String>, classes: Option<usize>, own: Option<&Value>) -> Option<Value> {
+pub fn configured(
+    base: Option<Value>,
+    class: Option<String>,
+    classes: Option<usize>,
+    own: Option<&Value>,
+) -> Option<Value> {
     let mut config = match base? {
         Value::Object(config) => config,
         other => return Some(other),
     };
     match class {
         Some(class) if class.is_empty() => drop(config.shift_remove("architectures")),
-        Some(class) if config.contains_key("architectures") => drop(config.insert("architectures".to_owned(), json!([class]))),
+        Some(class) if config.contains_key("architectures") => {
+            drop(config.insert("architectures".to_owned(), json!([class])))
+        }
         _ => {}
     }
     if let Some(classes) = classes {

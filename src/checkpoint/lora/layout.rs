@@ -39,12 +39,14 @@ impl Layout {
     /// # Errors
     /// A module that the base does not have, or prefixes among which nothing decides.
     pub fn find(base: &Tensors, modules: &BTreeSet<&str>, vision: Option<bool>) -> Result<Layout, String> {
-        let names: BTreeMap<String, String> =
-            base.shapes().map(|(name, _)| (spelled(name), name.to_owned())).collect();
+        let names: BTreeMap<String, String> = base.shapes().map(|(name, _)| (spelled(name), name.to_owned())).collect();
         let mut layout = Layout { names, prefix: Prefix::Same };
         let Some(first) = modules.first() else { return Ok(layout) };
         let first = spelled(first);
-        let stems = layout.names.keys().filter_map(|name| name.strip_suffix(".weight").or(name.strip_suffix(".in_proj_weight")));
+        let stems = layout
+            .names
+            .keys()
+            .filter_map(|name| name.strip_suffix(".weight").or(name.strip_suffix(".in_proj_weight")));
         let of = |stem: &str| match (first.strip_suffix(stem), stem.strip_suffix(&first)) {
             (Some(""), _) => Some(Prefix::Same),
             (Some(start), _) if start.ends_with('.') => Some(Prefix::Lacks(start.to_owned())),
@@ -109,7 +111,12 @@ fn spelled(name: &str) -> String {
             name = format!("{name}.").replace(new, old).trim_end_matches('.').to_owned();
         }
     }
-    for (new, old) in [("q_proj", "attention.query"), ("k_proj", "attention.key"), ("v_proj", "attention.value"), ("o_proj", "output.dense")] {
+    for (new, old) in [
+        ("q_proj", "attention.query"),
+        ("k_proj", "attention.key"),
+        ("v_proj", "attention.value"),
+        ("o_proj", "output.dense"),
+    ] {
         let whole = format!("{name}.").replace(&format!(".attention.{new}."), &format!(".attention.{old}."));
         whole[..whole.len() - 1].clone_into(&mut name);
     }

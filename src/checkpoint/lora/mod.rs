@@ -81,7 +81,12 @@ pub fn check((file, json): (&str, &Value)) -> Result<()> {
 /// # Errors
 /// [`Error::Config`] for a configuration that can't be merged; [`Error::Model`] and [`Error::WrongShape`] for tensors that fit
 /// neither it nor the base model.
-pub fn merge(weights: &Path, config: (&str, &Value), base: &mut Tensors, base_path: &str) -> Result<(Merged, Option<String>)> {
+pub fn merge(
+    weights: &Path,
+    config: (&str, &Value),
+    base: &mut Tensors,
+    base_path: &str,
+) -> Result<(Merged, Option<String>)> {
     let (file, json) = config;
     let config = LoraConfig::read(file, json)?;
     let adapter = Arc::new(Tensors::open(weights)?);
@@ -92,10 +97,13 @@ pub fn merge(weights: &Path, config: (&str, &Value), base: &mut Tensors, base_pa
     for (name, _) in adapter.shapes() {
         parts.push((name, part(name).ok_or_else(|| of(name))?));
     }
-    let modules: BTreeSet<&str> = parts.iter().filter_map(|(_, part)| if let Part::A(module) = part { Some(*module) } else { None }).collect();
+    let modules: BTreeSet<&str> =
+        parts.iter().filter_map(|(_, part)| if let Part::A(module) = part { Some(*module) } else { None }).collect();
     let plain: BTreeSet<String> = modules.iter().map(|module| module.replace(".base_layer.", ".")).collect();
-    let whole: Vec<(&str, &str)> =
-        parts.iter().filter_map(|(name, part)| if let Part::Whole(own) = part { Some((*name, own.as_str())) } else { None }).collect();
+    let whole: Vec<(&str, &str)> = parts
+        .iter()
+        .filter_map(|(name, part)| if let Part::Whole(own) = part { Some((*name, own.as_str())) } else { None })
+        .collect();
     if modules.is_empty() && whole.is_empty() {
         return Err(fail("the adapter has no tensors".to_owned()));
     }
@@ -106,7 +114,13 @@ pub fn merge(weights: &Path, config: (&str, &Value), base: &mut Tensors, base_pa
     });
     let layout = Layout::find(base, &plain.iter().map(String::as_str).collect(), vision)
         .map_err(|reason| fail(format!("the adapter changes {reason} ({base_path})")))?;
-    if let Prefix::Has(start) = &layout.prefix {
+    let tower = "vision_model.";
+    let alone = config.class.as_deref().is_some_and(|class| class.ends_with("VisionModel"));
+    let alone = alone && layout.prefix == Prefix::Same && plain.iter().all(|module| module.starts_with(tower));
+    if let Some(start) =
+        if let Prefix::Has(start) = &layout.prefix { Some(start.as_str()) } else { alone.then_some(tower) }
+    {
+        // The model that the adapter was made for is this part of the base.
         base.retain(|name| name.starts_with(start));
     }
     let mut replaced = Vec::new();
@@ -129,17 +143,26 @@ pub fn merge(weights: &Path, config: (&str, &Value), base: &mut Tensors, base_pa
         }
     }
     if let Some(lost) = lost(&config, &plain, &layout) {
-        return Err(fail(format!("layer `{lost}` is among the `target_modules`, but tensor `{WRAPPER}{lost}.lora_A.weight` is missing")));
+        return Err(fail(format!(
+            "layer `{lost}` is among the `target_modules`, but tensor `{WRAPPER}{lost}.lora_A.weight` is missing"
+        )));
     }
     let ranks = (ranks.iter().min().copied().unwrap_or(0), ranks.iter().max().copied().unwrap_or(0));
-    let class = config.class.filter(|_| layout.prefix != Prefix::Same || !replaced.is_empty());
+    let class = config.class.filter(|_| layout.prefix != Prefix::Same || alone || !replaced.is_empty());
     let whole_model = matches!(layout.prefix, Prefix::Has(_)) && class.is_none();
     let merged = Merged { base: base_path.to_owned(), ranks, layers: modules.len(), dora: config.dora, replaced };
     Ok((merged, if whole_model { Some(String::new()) } else { class }))
 }
 
 /// Puts a tensor that is stored whole in place of the base model's; the name it has there.
-fn replace(config: &LoraConfig, adapter: &Tensors, base: &mut Tensors, layout: &Layout, name: &str, own: &str) -> Result<String> {
+fn replace(
+    config: &LoraConfig,
+    adapter: &Tensors,
+    base: &mut Tensors,
+    layout: &Layout,
+    name: &str,
+    own: &str,
+) -> Result<String> {
     let module = own.rsplit_once('.').map_or(own, |(module, _)| module);
     let saved = config.targets.saves(module);
     let bias = config.stores_biases && own.ends_with(".bias");
@@ -169,17 +192,27 @@ fn replace(config: &LoraConfig, adapter: &Tensors, base: &mut Tensors, layout: &
 }
 
 /// Adds the low-rank parts of a layer to its weight; their rank.
-fn add(config: &LoraConfig, adapter: &Arc<Tensors>, base: &mut Tensors, layout: &Layout, module: &str) -> Result<usize> {
+fn add(
+    config: &LoraConfig,
+    adapter: &Arc<Tensors>,
+    base: &mut Tensors,
+    layout: &Layout,
+    module: &str,
+) -> Result<usize> {
     // PEFT's wrapper of an attention with one weight for q, k and v has its output projection inside.
     let outer = module.split(".base_layer.").next().unwrap_or(module);
     let own = module.replace(".base_layer.", ".");
     let name = |part: &str| format!("{WRAPPER}{module}.lora_{part}");
     let fail = |reason: String| Error::model(&adapter.name, reason);
-    let shape_in = |tensors: &Tensors, name: &str| tensors.shapes().find(|(other, _)| *other == name).map(|(_, shape)| shape.to_vec());
+    let shape_in = |tensors: &Tensors, name: &str| {
+        tensors.shapes().find(|(other, _)| *other == name).map(|(_, shape)| shape.to_vec())
+    };
     let (a, b) = (name("A.weight"), name("B.weight"));
     let missing = |tensor: String| fail(format!("tensor `{tensor}` is missing"));
     if !config.targets.names(outer) {
-        return Err(fail(format!("tensor `{a}` is of a layer that `target_modules` does not name, so PEFT would not use it")));
+        return Err(fail(format!(
+            "tensor `{a}` is of a layer that `target_modules` does not name, so PEFT would not use it"
+        )));
     }
     let weight = layout.weight(&own).ok_or_else(|| missing(format!("{own}.weight")))?.to_owned();
     let shape = shape_in(base, &weight).unwrap_or_default();
@@ -195,7 +228,10 @@ fn add(config: &LoraConfig, adapter: &Arc<Tensors>, base: &mut Tensors, layout: 
             return Err(Error::WrongShape { tensor: tensor.clone(), expected, found, file: adapter.name.clone() });
         }
     }
-    let magnitude = ["magnitude_vector", "magnitude_vector.weight"].map(name).into_iter().find(|name| shape_in(adapter, name).is_some());
+    let magnitude = ["magnitude_vector", "magnitude_vector.weight"]
+        .map(name)
+        .into_iter()
+        .find(|name| shape_in(adapter, name).is_some());
     if magnitude.is_some() != config.dora {
         let (is, has) = if config.dora { ("true", "no") } else { ("false", "a") };
         return Err(fail(format!("`use_dora` is {is}, but layer `{module}` has {has} `lora_magnitude_vector`")));
@@ -213,7 +249,9 @@ fn add(config: &LoraConfig, adapter: &Arc<Tensors>, base: &mut Tensors, layout: 
     }
     let packed = weight.ends_with("in_proj_weight");
     if (packed || own != module) && (config.biased || config.dora) {
-        return Err(fail(format!("layer `{module}` is an attention with one weight, for which PEFT has no such adapter")));
+        return Err(fail(format!(
+            "layer `{module}` is an attention with one weight, for which PEFT has no such adapter"
+        )));
     }
     // Inside an attention with one weight, PEFT adds the product twice: for the projection, and with the attention.
     let times = if own == module { 1.0 } else { 2.0 };
@@ -221,7 +259,10 @@ fn add(config: &LoraConfig, adapter: &Arc<Tensors>, base: &mut Tensors, layout: 
     match (shape_in(adapter, &bias), config.biased) {
         (None, false) => {}
         (Some(found), true) => {
-            let target = layout.tensor(&format!("{own}.bias")).ok_or_else(|| fail(format!("tensor `{bias}` is there, but the base model's layer has no bias")))?.to_owned();
+            let target = layout
+                .tensor(&format!("{own}.bias"))
+                .ok_or_else(|| fail(format!("tensor `{bias}` is there, but the base model's layer has no bias")))?
+                .to_owned();
             let expected = vec![shape[0]];
             if found != expected || shape_in(base, &target).as_ref() != Some(&expected) {
                 return Err(Error::WrongShape { tensor: bias, expected, found, file: adapter.name.clone() });
@@ -233,7 +274,10 @@ fn add(config: &LoraConfig, adapter: &Arc<Tensors>, base: &mut Tensors, layout: 
             return Err(fail(format!("`lora_bias` is {biased}, but tensor `{bias}` {there}")));
         }
     }
-    base.change(&weight, Box::new(LowRank { adapter: Arc::clone(adapter), a, b, magnitude, scale: times * scale, rank }));
+    base.change(
+        &weight,
+        Box::new(LowRank { adapter: Arc::clone(adapter), a, b, magnitude, scale: times * scale, rank }),
+    );
     Ok(rank)
 }
 

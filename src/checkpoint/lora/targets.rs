@@ -160,8 +160,10 @@ mod tests {
 
     #[test]
     fn names_are_whole_or_last_parts() {
-        let config = json!({"target_modules": ["query", "a.fc1"], "exclude_modules": ["1.query"], "modules_to_save": ["x"]});
-        let modules = ["l.0.query", "l.1.query", "query", "l.myquery", "a.fc1", "b.a.fc1", "b.fc1", "x.query", "x.y.query"];
+        let config =
+            json!({"target_modules": ["query", "a.fc1"], "exclude_modules": ["1.query"], "modules_to_save": ["x"]});
+        let modules =
+            ["l.0.query", "l.1.query", "query", "l.myquery", "a.fc1", "b.a.fc1", "b.fc1", "x.query", "x.y.query"];
         assert_eq!(named(&config, &modules), [true, false, true, false, true, true, false, false, false]);
     }
 
@@ -176,7 +178,10 @@ mod tests {
     #[test]
     fn blocks_are_told_by_the_first_index() {
         let config = json!({"target_modules": ["fc"], "layers_to_transform": [1]});
-        assert_eq!(named(&config, &["a.l.1.fc", "a.l.0.fc", "a.l.0.m.1.fc", "fc", "l.1.fc"]), [true, false, false, false, false]);
+        assert_eq!(
+            named(&config, &["a.l.1.fc", "a.l.0.fc", "a.l.0.m.1.fc", "fc", "l.1.fc"]),
+            [true, false, false, false, false]
+        );
         let config = json!({"target_modules": ["fc"], "layers_to_transform": 1, "layers_pattern": "blocks"});
         assert_eq!(named(&config, &["blocks.1.fc", "l.1.fc", "x.blocks.1.fc"]), [true, false, true]);
     }
