@@ -250,3 +250,43 @@ fn preprocessing_beside_the_adapter_comes_first() {
     fs::write(adapter.path().join("preprocessor_config.json"), settings(0.75).to_string()).unwrap();
     assert_eq!(mean(), 0.75);
 }
+
+#[test]
+fn impossible_values_in_an_adapters_configuration_are_one_line_or_change_nothing() {
+    let values = [
+        json!(0),
+        json!(-1),
+        json!(2.5),
+        json!(1e300),
+        json!(u64::MAX),
+        json!("text"),
+        json!("("),
+        json!([]),
+        json!([1, 2]),
+        json!({}),
+        json!({"a": "b"}),
+        json!(true),
+        Value::Null,
+    ];
+    let (mut tried, mut refused) = (0, 0);
+    for name in ["peft_vit", "peft_vit_biases", "peft_dinov2_dora", "peft_timm", "peft_clip"] {
+        let adapter = Copied::new(name);
+        let config = adapter.config();
+        let want = adapter.open().unwrap().merged.unwrap();
+        for key in config.as_object().unwrap().keys() {
+            for value in &values {
+                adapter.set(&config);
+                adapter.set(&json!({key: value}));
+                tried += 1;
+                match adapter.open() {
+                    Ok(opened) => assert_eq!(opened.merged.unwrap(), want, "{name}: {key} = {value}"),
+                    Err(error) => {
+                        refused += 1;
+                        assert!(!error.is_empty() && !error.contains('\n'), "{name}: {key} = {value}: {error}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(tried > 2000 && refused * 4 > tried, "{refused} of {tried} are refused");
+}

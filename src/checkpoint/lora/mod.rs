@@ -91,7 +91,7 @@ pub fn merge(
     let config = LoraConfig::read(file, json)?;
     let adapter = Arc::new(Tensors::open(weights)?);
     let fail = |reason: String| Error::model(&adapter.name, reason);
-    let of = |name: &str| fail(format!("tensor `{name}` is not one that an adapter of type LORA has"));
+    let of = |name: &str| fail(format!("tensor `{name}` is of a kind that can't be merged"));
     adapter.readable(adapter.shapes().map(|(name, _)| name))?;
     let mut parts = Vec::new();
     for (name, _) in adapter.shapes() {

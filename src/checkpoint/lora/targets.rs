@@ -80,7 +80,8 @@ impl Targets {
         });
         let Some(wanted) = &self.wanted else { return true };
         let whole = matches!(wanted, Modules::Listed(names) if names.iter().any(|name| name == module));
-        wanted.names(module) && (in_block || whole && self.blocks.is_none())
+        // A whole name is meant in whichever block it is.
+        whole || wanted.names(module) && in_block
     }
 
     /// Whether a module, or one that it is part of, is stored whole.
@@ -180,7 +181,7 @@ mod tests {
         let config = json!({"target_modules": ["fc"], "layers_to_transform": [1]});
         assert_eq!(
             named(&config, &["a.l.1.fc", "a.l.0.fc", "a.l.0.m.1.fc", "fc", "l.1.fc"]),
-            [true, false, false, false, false]
+            [true, false, false, true, false]
         );
         let config = json!({"target_modules": ["fc"], "layers_to_transform": 1, "layers_pattern": "blocks"});
         assert_eq!(named(&config, &["blocks.1.fc", "l.1.fc", "x.blocks.1.fc"]), [true, false, true]);
