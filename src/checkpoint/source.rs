@@ -38,6 +38,8 @@ impl Place {
     pub fn base_on_hub(path: &str) -> Result<Option<String>> {
         let files = Files::find(Path::new(path))?;
         let Some((_, file, config)) = files.adapter()? else { return Ok(None) };
+        // Nothing is downloaded for an adapter that can't be merged.
+        lora::check((&file, &config))?;
         let base = BaseName::read(&file, &config)?;
         Ok(at_path(&files.folder, &base).is_none().then(|| base.on_hub()))
     }

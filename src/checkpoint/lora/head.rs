@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 const ABOUT_CLASSES: [&str; 7] =
     ["id2label", "label2id", "num_labels", "label_names", "label_descriptions", "labels", "problem_type"];
 
-/// Whether a tensor, by its name, is a weight or bias of a layer outside the blocks and the embeddings: a head or what comes before it.
+/// Whether a tensor, by its name, is of a head: of a layer that is outside the blocks, and no embedding, norm or pooling.
 pub fn is_head(name: &str) -> bool {
-    let embeds = ["embed", "cls_token", "norm"].iter().any(|part| name.contains(part));
-    !embeds && !name.split('.').any(|part| part.parse::<usize>().is_ok())
+    let other = ["embed", "token", "norm", "pool"].iter().any(|part| name.contains(part));
+    !other && !name.split('.').any(|part| part.parse::<usize>().is_ok())
 }
 
 /// The base model's configuration for the merged model. `class` is the class of the model that the adapter was made for, where it
