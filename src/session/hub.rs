@@ -38,7 +38,9 @@ pub fn pull(name: &str, mut on_progress: impl FnMut(Progress)) -> Result<Pulled>
     let settings = Settings::from_env();
     let mut tell = |done, of| on_progress(Progress::Download { done, of });
     let found = hub::pull(name, &settings, &mut tell)?;
-    let base = match Place::base_on_hub(&found.folder.display().to_string())? {
+    // A base that was a path on the machine of the adapter's author is missed when the model is opened.
+    let named = Place::base_on_hub(&found.folder.display().to_string())?.filter(|base| hub::is_name(base));
+    let base = match named {
         Some(base) => {
             let pulled = hub::pull(&base, &settings, &mut tell).map_err(|error| hub::of_adapter(error, name))?;
             Some(pulled.folder)
