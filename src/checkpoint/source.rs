@@ -102,8 +102,9 @@ fn adapted(place: &Place, files: &Files, weights: &Path, config: (&str, &Value))
     let mut base = Opened::whole(&base_files)?;
     let (merged, class) = lora::merge(weights, config, &mut base.tensors, &base_path)?;
     let classes = merged.replaced.iter().filter(|name| name.ends_with(".weight") && lora::is_head(name));
-    let classes =
-        classes.filter_map(|name| base.tensors.shapes().find(|(other, _)| other == name)?.1.first().copied()).last();
+    let classes = classes
+        .filter_map(|name| base.tensors.shapes().find(|(other, _)| other == name)?.1.first().copied())
+        .next_back();
     let own = files.config("")?;
     base.config = lora::configured(base.config, class, classes, own.as_ref());
     base.preprocessor = files.preprocessor()?.or(base.preprocessor);
