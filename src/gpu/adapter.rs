@@ -3,6 +3,9 @@
 use crate::device::{Adapter, Device, MatrixShape};
 use crate::error::{Error, Result};
 
+/// Where adapters are looked for.
+const BACKENDS: &str = if cfg!(target_family = "wasm") { "WebGPU" } else { "Vulkan, Metal or DX12" };
+
 /// An adapter with its report.
 pub(super) struct Candidate {
     pub adapter: wgpu::Adapter,
@@ -27,7 +30,7 @@ pub fn automatic(reports: &[Adapter]) -> (Option<usize>, String) {
     let low_power = std::env::var("WGPU_POWER_PREF").is_ok_and(|value| value.eq_ignore_ascii_case("low"));
     real.sort_by_key(|&i| (rank(reports[i].kind, low_power), i));
     match real[..] {
-        [] if reports.is_empty() => (None, "there is no Vulkan, Metal or DX12 adapter".to_owned()),
+        [] if reports.is_empty() => (None, format!("there is no {BACKENDS} adapter")),
         [] => (None, "only software adapters were found, which are used only if they are named".to_owned()),
         [only] => (Some(only), "it is the only real GPU".to_owned()),
         [first, ..] if low_power => (Some(first), format!("WGPU_POWER_PREF=low prefers {} ones", reports[first].kind)),
@@ -136,7 +139,8 @@ fn report(adapter: &wgpu::Adapter) -> Adapter {
             _ => "other",
         },
         driver: [info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().to_owned(),
-        name: info.name,
+        // Browsers tell little of an adapter, often no name.
+        name: if info.name.is_empty() { format!("{:?}", info.backend) } else { info.name },
         f16: features.contains(wgpu::Features::SHADER_F16),
         subgroups: features
             .contains(wgpu::Features::SUBGROUP)
