@@ -14,10 +14,12 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
-/** Serves each folder under its prefix; the port is one that is free. */
+/** Serves each folder under its prefix; the port is one that is free. `requests` lists the paths that were asked for. */
 export async function serve(folders) {
+  const requests = [];
   const server = createServer(async (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, "http://host").pathname));
+    requests.push(path);
     const prefix = Object.keys(folders).find((prefix) => path.startsWith(prefix));
     try {
       if (!prefix || path.includes("..")) throw new Error("not served");
@@ -30,5 +32,5 @@ export async function serve(folders) {
     }
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { address: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
+  return { requests, address: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
 }

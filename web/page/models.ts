@@ -1,0 +1,114 @@
+// The list of models, and what adds one to it.
+
+import { type ModelFiles, type ModelSource, VitGpuError, forgetModel, keepModel, keptModel, keptModels } from "vit-gpu";
+
+import { bytes, made, page, say } from "./elements.js";
+import { open } from "./runner.js";
+
+const BUNDLED = "bundled";
+
+/** The name of the model that is chosen. */
+let chosen = BUNDLED;
+/** Models from files that the browser could not keep, for this visit. */
+const visiting = new Map<string, ModelFiles>();
+
+/** Opens the chosen model as the settings say. */
+async function openChosen(source?: ModelSource): Promise<boolean> {
+  const model: ModelSource = source ?? (chosen === BUNDLED ? "bundled" : (visiting.get(chosen) ?? (await keptModel(chosen)) ?? chosen));
+  const device = page.device.value as "auto" | "cpu" | "any";
+  return open({ model, device, precision: page.precision.value as "f32" | "f16" });
+}
+
+async function list(): Promise<void> {
+  const kept = await keptModels();
+  for (const [name, { weights }] of visiting) kept.push({ name, size: weights.size });
+  const rows = [row(BUNDLED, "CIFAR-10, ten classes (comes with the page)", undefined)];
+  for (const { name, size } of kept) rows.push(row(name, name, size));
+  page.models.replaceChildren(...rows);
+}
+
+function row(name: string, text: string, size: number | undefined): HTMLLIElement {
+  const row = made("li");
+  const label = made("label");
+  const radio = made("input");
+  Object.assign(radio, { type: "radio", name: "model", value: name, checked: name === chosen });
+  radio.addEventListener("change", () => {
+    chosen = name;
+    void openChosen();
+  });
+  label.append(radio, made("span", { text }));
+  if (size !== undefined) label.append(made("span", { kind: "size", text: bytes(size) }));
+  row.append(label);
+  if (size !== undefined) row.append(remover(name));
+  return row;
+}
+
+function remover(name: string): HTMLButtonElement {
+  const button = made("button", { text: "Remove" });
+  button.type = "button";
+  button.setAttribute("aria-label", `Remove ${name}`);
+  button.addEventListener("click", async () => {
+    visiting.delete(name);
+    await forgetModel(name);
+    const open = chosen === name;
+    if (open) chosen = BUNDLED;
+    await list();
+    page.models.querySelector("input")?.focus();
+    if (open) await openChosen();
+  });
+  return button;
+}
+
+/** Opens a model and, if that succeeds, lists it as the chosen one. */
+async function add(name: string, source: ModelSource): Promise<void> {
+  const before = chosen;
+  chosen = name;
+  if (await openChosen(source)) {
+    if (typeof source === "object") await keepModel(name, source).catch(() => visiting.set(name, source));
+  } else if (chosen === name) {
+    chosen = before;
+    // What was downloaded is kept before it is known whether it is a model.
+    if (typeof source === "string") await forgetModel(name);
+  }
+  await list();
+}
+
+/** Opens a model from files that were chosen or dropped together. */
+export async function addFiles(files: File[]): Promise<void> {
+  const named = (...names: string[]) => files.find(({ name }) => names.includes(name));
+  const weights = files.filter(({ name }) => name.endsWith(".safetensors"));
+  if (weights.length !== 1 || !weights[0]) {
+    const found = files.map(({ name }) => name).join(", ");
+    const what = weights.length > 1 ? "one .safetensors file at a time can be opened" : "there is no .safetensors file among them";
+    return say(page.error, `${found}: ${what}`);
+  }
+  const config = named("config.json", "open_clip_config.json");
+  const name = `${weights[0].name.replace(/\.safetensors$/, "")} (${bytes(weights[0].size)})`;
+  await add(name, { name, weights: weights[0], config, preprocessor: named("preprocessor_config.json", "processor_config.json") });
+}
+
+export async function listen(): Promise<void> {
+  page.chooseModel.addEventListener("click", () => page.modelFiles.click());
+  page.modelFiles.addEventListener("change", () => {
+    const files = [...(page.modelFiles.files ?? [])];
+    page.modelFiles.value = "";
+    if (files.length > 0) void addFiles(files);
+  });
+  page.addressForm.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const address = page.address.value.trim();
+    if (address) void add(address, address);
+  });
+  for (const select of [page.device, page.precision]) select.addEventListener("change", () => void openChosen());
+  await Promise.all([list(), precisions(), openChosen()]).catch((error: unknown) => say(page.error, VitGpuError.of(error).message));
+}
+
+/** Offers f16 where the adapter has it. */
+async function precisions(): Promise<void> {
+  const gpu = (navigator as { gpu?: { requestAdapter(): Promise<{ features: Set<string> } | null> } }).gpu;
+  const adapter = await gpu?.requestAdapter();
+  const option = page.precision.options[1];
+  if (!option || !adapter?.features.has("shader-f16")) return;
+  option.disabled = false;
+  option.textContent = "f16: half the memory, nearly the same results";
+}
