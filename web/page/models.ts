@@ -12,11 +12,18 @@ let chosen = BUNDLED;
 /** Models from files that the browser could not keep, for this visit. */
 const visiting = new Map<string, ModelFiles>();
 
-/** Opens the chosen model as the settings say. */
-async function openChosen(source?: ModelSource): Promise<boolean> {
-  const model: ModelSource = source ?? (chosen === BUNDLED ? "bundled" : (visiting.get(chosen) ?? (await keptModel(chosen)) ?? chosen));
-  const device = page.device.value as "auto" | "cpu" | "any";
-  return open({ model, device, precision: page.precision.value as "f32" | "f16" });
+/** The settings with which the model that is open was opened. */
+let settings = { device: "auto" as "auto" | "cpu" | "any", precision: "f32" as "f32" | "f16" };
+
+/** Opens the model of a name, or other files under it, as the settings say. If that fails, all stays as it was. */
+async function openNamed(name: string, files?: ModelSource): Promise<boolean> {
+  const model = files ?? (name === BUNDLED ? "bundled" : (visiting.get(name) ?? (await keptModel(name)) ?? name));
+  const wanted = { device: page.device.value, precision: page.precision.value } as typeof settings;
+  const opened = await open({ model, ...wanted });
+  if (opened) [chosen, settings] = [name, wanted];
+  else [page.device.value, page.precision.value] = [settings.device, settings.precision];
+  for (const radio of page.models.querySelectorAll("input")) radio.checked = radio.value === chosen;
+  return opened;
 }
 
 async function list(): Promise<void> {
@@ -32,10 +39,7 @@ function row(name: string, text: string, size: number | undefined): HTMLLIElemen
   const label = made("label");
   const radio = made("input");
   Object.assign(radio, { type: "radio", name: "model", value: name, checked: name === chosen });
-  radio.addEventListener("change", () => {
-    chosen = name;
-    void openChosen();
-  });
+  radio.addEventListener("change", () => void openNamed(name));
   label.append(radio, made("span", { text }));
   if (size !== undefined) label.append(made("span", { kind: "size", text: bytes(size) }));
   row.append(label);
@@ -50,26 +54,19 @@ function remover(name: string): HTMLButtonElement {
   button.addEventListener("click", async () => {
     visiting.delete(name);
     await forgetModel(name);
-    const open = chosen === name;
-    if (open) chosen = BUNDLED;
+    if (chosen === name) await openNamed(BUNDLED);
     await list();
     page.models.querySelector("input")?.focus();
-    if (open) await openChosen();
   });
   return button;
 }
 
 /** Opens a model and, if that succeeds, lists it as the chosen one. */
 async function add(name: string, source: ModelSource): Promise<void> {
-  const before = chosen;
-  chosen = name;
-  if (await openChosen(source)) {
-    if (typeof source === "object") await keepModel(name, source).catch(() => visiting.set(name, source));
-  } else if (chosen === name) {
-    chosen = before;
-    // What was downloaded is kept before it is known whether it is a model.
-    if (typeof source === "string") await forgetModel(name);
-  }
+  const opened = await openNamed(name, source);
+  if (opened && typeof source === "object") await keepModel(name, source).catch(() => visiting.set(name, source));
+  // What was downloaded is kept before it is known whether it is a model.
+  if (!opened && typeof source === "string" && chosen !== name) await forgetModel(name);
   await list();
 }
 
@@ -99,8 +96,8 @@ export async function listen(): Promise<void> {
     const address = page.address.value.trim();
     if (address) void add(address, address);
   });
-  for (const select of [page.device, page.precision]) select.addEventListener("change", () => void openChosen());
-  await Promise.all([list(), precisions(), openChosen()]).catch((error: unknown) => say(page.error, VitGpuError.of(error).message));
+  for (const select of [page.device, page.precision]) select.addEventListener("change", () => void openNamed(chosen));
+  await Promise.all([list(), precisions(), openNamed(BUNDLED)]).catch((error: unknown) => say(page.error, VitGpuError.of(error).message));
 }
 
 /** Offers f16 where the adapter has it. */

@@ -5,67 +5,67 @@ import { Classifier, type ImageSource, type OpenOptions, type Progress, VitGpuEr
 import { bytes, page, say } from "./elements.js";
 import { show } from "./results.js";
 
-let opening: Promise<Classifier> | undefined;
+let current: Classifier | undefined;
 let options: OpenOptions = {};
 let photo: ImageSource | undefined;
 let first = true;
 /** What is waited for once the weights are read. */
 let afterWeights = "";
-/** Counts the requests: only the last one's result is shown. */
-let request = 0;
+/** Count what was asked for: only the last model is taken, only the last photo's classes are shown. */
+let openings = 0;
+let requests = 0;
 
-/** Opens a model in place of the one before; whether that succeeded. */
+/** Opens a model in place of the one before, which stays if that fails; whether it succeeded. */
 export async function open(chosen: OpenOptions): Promise<boolean> {
-  const before = opening;
-  options = { ...chosen, onProgress: tell };
-  first = true;
-  const mine = (opening = Classifier.create(options));
-  void before?.then((classifier) => classifier.close()).catch(() => {});
+  const mine = ++openings;
   say(page.error, null);
   busy(true);
   try {
-    const { device } = await mine;
-    if (opening !== mine) return false;
-    say(page.notice, notice(device.note));
-    page.progress.hidden = true;
-    busy(false);
+    const opened = await Classifier.create({ ...chosen, onProgress: (progress) => mine === openings && tell(progress) });
+    if (mine !== openings) {
+      opened.close();
+      return false;
+    }
+    current?.close();
+    [current, options, first] = [opened, chosen, true];
+    say(page.notice, notice(opened.device.note));
+    done();
     if (photo) void classify();
     return true;
   } catch (error) {
-    if (opening !== mine) return false;
-    fail(error);
+    if (mine === openings) fail(error);
     return false;
   }
 }
 
-/** Classifies a photo. */
+/** Classifies a photo, when there is a model. */
 export function classifyPhoto(image: ImageSource): void {
   photo = image;
   void classify();
 }
 
 async function classify(): Promise<void> {
-  const image = photo;
-  if (!image || !opening) return;
-  const mine = ++request;
+  const [image, classifier, mine] = [photo, current, ++requests];
   busy(true);
   say(page.error, null);
+  if (!image || !classifier) return;
+  afterWeights = classifier.device.kind === "gpu" ? "The first run compiles shaders and chooses the fastest." : "";
+  if (first) wait(afterWeights);
   try {
-    const classifier = await opening;
-    afterWeights = classifier.device.kind === "gpu" ? "The first run compiles shaders and chooses the fastest." : "";
-    if (first) wait(afterWeights);
     const classification = await classifier.classify(image);
-    if (mine !== request) return;
+    if (mine !== requests) return;
     show({ classification, model: classifier.model, device: classifier.device, first });
     first = false;
-    page.progress.hidden = true;
-    busy(false);
+    done();
   } catch (error) {
-    if (mine !== request) return;
-    // The photo would end the next one's computation too.
-    const crashed = error instanceof VitGpuError && error.name === "CrashError";
-    if (crashed) photo = undefined;
-    if (crashed) await open(options);
+    if (mine !== requests) return;
+    page.results.replaceChildren();
+    page.facts.hidden = true;
+    if (error instanceof VitGpuError && error.name === "CrashError") {
+      // The photo would end the next one's computation too.
+      [current, photo] = [undefined, undefined];
+      await open(options);
+    }
     fail(error);
   }
 }
@@ -76,11 +76,13 @@ function notice(note: string | null): string | null {
   return `No GPU is used: the model runs on the processor, with the same results but more slowly.${why}`;
 }
 
-function fail(error: unknown): void {
+function done(): void {
   page.progress.hidden = true;
   busy(false);
-  page.results.replaceChildren();
-  page.facts.hidden = true;
+}
+
+function fail(error: unknown): void {
+  done();
   say(page.error, VitGpuError.of(error).message);
 }
 
