@@ -66,6 +66,7 @@ document.addEventListener("drop", (event) => {
 // A format that the browser does not show may still be one that is classified.
 page.preview.addEventListener("error", () => {
   page.preview.hidden = true;
+  page.drop.classList.remove("full");
   page.invitation.hidden = false;
   page.invitation.textContent = "This browser can't show the picture.";
 });

@@ -80,8 +80,30 @@ export async function addFiles(files: File[]): Promise<void> {
     return say(page.error, `${found}: ${what}`);
   }
   const config = named("config.json", "open_clip_config.json");
-  const name = `${weights[0].name.replace(/\.safetensors$/, "")} (${bytes(weights[0].size)})`;
+  const name = await unused(await title(weights[0], config));
   await add(name, { name, weights: weights[0], config, preprocessor: named("preprocessor_config.json", "processor_config.json") });
+}
+
+/** What a model may be called: by its configuration, or as its file is called. */
+async function title(weights: File, config: File | undefined): Promise<string> {
+  const stem = weights.name.replace(/\.safetensors$/, "");
+  try {
+    const { architecture, _name_or_path: origin, model_type: type } = JSON.parse((await config?.text()) ?? "{}");
+    const name = [architecture, origin, type].find((name) => typeof name === "string" && name !== "");
+    return name ?? stem;
+  } catch {
+    // Opening it will say what is wrong with its configuration.
+    return stem;
+  }
+}
+
+/** The name, with a number behind it if another model has it. */
+async function unused(name: string): Promise<string> {
+  const taken = new Set([BUNDLED, ...visiting.keys(), ...(await keptModels()).map(({ name }) => name)]);
+  let number = 1;
+  const numbered = () => (number === 1 ? name : `${name} (${number})`);
+  while (taken.has(numbered())) number++;
+  return numbered();
 }
 
 export async function listen(): Promise<void> {

@@ -2,7 +2,7 @@
 
 import { Classifier, type ImageSource, type OpenOptions, type Progress, VitGpuError } from "vit-gpu";
 
-import { bytes, page, say } from "./elements.js";
+import { bytes, made, page, say } from "./elements.js";
 import { show } from "./results.js";
 
 let current: Classifier | undefined;
@@ -59,7 +59,7 @@ async function classify(): Promise<void> {
     done();
   } catch (error) {
     if (mine !== requests) return;
-    page.results.replaceChildren();
+    page.results.replaceChildren(made("p", { kind: "empty", text: "This photo has no classes." }));
     page.facts.hidden = true;
     if (error instanceof VitGpuError && error.name === "CrashError") {
       // The photo would end the next one's computation too.
@@ -84,6 +84,7 @@ function done(): void {
 function fail(error: unknown): void {
   done();
   say(page.error, VitGpuError.of(error).message);
+  page.error.scrollIntoView({ block: "nearest" });
 }
 
 function busy(busy: boolean): void {

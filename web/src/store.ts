@@ -55,7 +55,7 @@ export async function forgetModel(name: string): Promise<void> {
   await Promise.all([WEIGHTS, CONFIG, PREPROCESSOR].map((file) => cache?.delete(key(name, file))));
 }
 
-/** Keeps a model's files under a name, so that the name opens it from now on. */
+/** Keeps a model's files under a name, so that the name opens it from now on. If there is no room, it fails and nothing is kept. */
 export async function keepModel(name: string, files: ModelFiles): Promise<void> {
   const cache = await opened();
   if (!cache) throw new VitGpuError("VitGpuError", "this browser keeps nothing for this page");
@@ -64,10 +64,15 @@ export async function keepModel(name: string, files: ModelFiles): Promise<void> 
     const length = content instanceof Blob ? content.size : new Blob([content]).size;
     await cache.put(key(name, file), new Response(content, { headers: { "content-length": String(length) } }));
   };
-  // The weights come last: with them the model counts as kept.
-  await put(CONFIG, files.config);
-  await put(PREPROCESSOR, files.preprocessor);
-  await put(WEIGHTS, files.weights);
+  try {
+    // The weights come last: with them the model counts as kept.
+    await put(CONFIG, files.config);
+    await put(PREPROCESSOR, files.preprocessor);
+    await put(WEIGHTS, files.weights);
+  } catch (thrown) {
+    await forgetModel(name);
+    throw new VitGpuError("VitGpuError", `${name}: this browser has no room to keep it (${String(thrown)})`);
+  }
 }
 
 /** A model's files, if it is kept. */

@@ -251,6 +251,26 @@ test("a worker that can't start is an error", async () => {
   await page.context().close();
 });
 
+test("after a computation that ended for good, calls fail at once and a new classifier works", async () => {
+  const page = await browser.open();
+  await page.route(/vit_gpu_web\.js$/, async (route) => {
+    const response = await route.fetch();
+    const trap = '\nSession.prototype.logits = () => { throw new WebAssembly.RuntimeError("unreachable"); };';
+    await route.fulfill({ response, body: (await response.text()) + trap });
+  });
+  const found = await run(page, async ({ Classifier }, blob) => {
+    const cat = await blob("assets/cat.png");
+    const said = [];
+    const classifier = await Classifier.create({ device: "cpu" });
+    for (const call of ["logits", "classify"]) await classifier[call](cat).catch(({ name, message }) => said.push(`${name}: ${message}`));
+    const { predictions } = await (await Classifier.create({ device: "cpu" })).classify(cat);
+    return { said, label: predictions[0].label };
+  });
+  const said = "CrashError: the computation ended for good: unreachable";
+  assert.deepEqual(found, { said: [said, said], label: "cat" });
+  await page.context().close();
+});
+
 test("no request left the site", () => {
   // Those of workers are seen too.
   assert.ok(browser.seen.some((url) => url.endsWith(".wasm")));

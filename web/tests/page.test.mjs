@@ -43,6 +43,9 @@ function best(model) {
   return `${((100 * Math.max(...shares)) / shares.reduce((a, b) => a + b)).toFixed(1)} %`;
 }
 
+/** Waits until nothing moves any more, for a screenshot. */
+const settled = (page) => page.evaluate(() => Promise.all(document.getAnimations().map(({ finished }) => finished)).then(() => {}));
+
 const facts = (page) => page.innerText("#facts");
 
 for (const [name, options] of Object.entries({
@@ -60,7 +63,7 @@ for (const [name, options] of Object.entries({
     assert.match(await page.innerText("#notice"), /^No GPU is used: /);
     assert.match(await facts(page), /Device\s+processor\s+Run\s+[\d.]+ m?s/);
     for (const details of await page.locator("summary").all()) await details.click();
-    await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
+    await settled(page);
     await page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage: true });
     const [wide, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
     assert.ok(wide <= window, `${wide} pixels wide in a window of ${window}`);
@@ -76,6 +79,7 @@ test("on what passes for a real GPU, the page uses it", async () => {
   assert.equal((await shown(page))[0], `cat ${best()}`);
   assert.match(await facts(page), /Device\s+GPU: google swiftshader/);
   assert.equal(await page.isHidden("#notice"), true);
+  await settled(page);
   await page.screenshot({ path: join(SHOTS, "gpu.png"), fullPage: true });
   await page.context().close();
 });
@@ -129,6 +133,8 @@ test("a model from files is run, kept, opened again by a later visit, and remove
   const classes = await shown(page, before);
   assert.ok(classes[0].endsWith(` ${best(MODEL)}`), classes[0]);
   await page.waitForSelector("text=Remove");
+  assert.match(await page.innerText(".models"), /\bvit\b/, "its name is from its configuration");
+  await settled(page);
   await page.screenshot({ path: join(SHOTS, "own-model.png"), fullPage: true });
 
   await page.reload();
@@ -171,7 +177,7 @@ test("what can't be used is said in one line, and the page goes on", async () =>
   await page.setInputFiles("#model-files", join(MODEL, "config.json"));
   await said(/^config\.json: there is no \.safetensors file among them$/);
   await page.setInputFiles("#model-files", { name: "torn.safetensors", mimeType: "", buffer: readFileSync(join(MODEL, "model.safetensors")).subarray(0, 9999) });
-  await said(/^torn \(10 kB\): not a valid safetensors file: /);
+  await said(/^torn: not a valid safetensors file: /);
   await page.fill("#address", "/models/nothing");
   await page.click("text=Download");
   await said(/nothing\/model\.safetensors: it can't be downloaded \(HTTP status 404\)$/);
