@@ -76,12 +76,18 @@ export async function addFiles(files: File[]): Promise<void> {
   const weights = files.filter(({ name }) => name.endsWith(".safetensors"));
   if (weights.length !== 1 || !weights[0]) {
     const found = files.map(({ name }) => name).join(", ");
-    const what = weights.length > 1 ? "one .safetensors file at a time can be opened" : "there is no .safetensors file among them";
+    const what =
+      weights.length > 1 ? "one .safetensors file at a time can be opened" : "there is no .safetensors file among them";
     return say(page.error, `${found}: ${what}`);
   }
   const config = named("config.json", "open_clip_config.json");
   const name = await unused(await title(weights[0], config));
-  await add(name, { name, weights: weights[0], config, preprocessor: named("preprocessor_config.json", "processor_config.json") });
+  await add(name, {
+    name,
+    weights: weights[0],
+    config,
+    preprocessor: named("preprocessor_config.json", "processor_config.json"),
+  });
 }
 
 /** What a model may be called: by its configuration, or as its file is called. */
@@ -119,7 +125,9 @@ export async function listen(): Promise<void> {
     if (address) void add(address, address);
   });
   for (const select of [page.device, page.precision]) select.addEventListener("change", () => void openNamed(chosen));
-  await Promise.all([list(), precisions(), openNamed(BUNDLED)]).catch((error: unknown) => say(page.error, VitGpuError.of(error).message));
+  await Promise.all([list(), precisions(), openNamed(BUNDLED)]).catch((error: unknown) =>
+    say(page.error, VitGpuError.of(error).message),
+  );
 }
 
 /** Offers f16 where the adapter has it. */

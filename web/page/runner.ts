@@ -1,6 +1,6 @@
 // The model that is open and the photo that is shown: whatever of the two changes, the photo is classified anew.
 
-import { Classifier, type ImageSource, type OpenOptions, type Progress, VitGpuError } from "vit-gpu";
+import { Classifier, type DeviceInfo, type ImageSource, type OpenOptions, type Progress, VitGpuError } from "vit-gpu";
 
 import { bytes, made, page, say } from "./elements.js";
 import { show } from "./results.js";
@@ -28,7 +28,7 @@ export async function open(chosen: OpenOptions): Promise<boolean> {
     }
     current?.close();
     [current, options, first] = [opened, chosen, true];
-    say(page.notice, notice(opened.device.note));
+    say(page.notice, notice(opened.device));
     done();
     if (photo) void classify();
     return true;
@@ -70,10 +70,17 @@ async function classify(): Promise<void> {
   }
 }
 
-function notice(note: string | null): string | null {
-  if (!note) return null;
-  const why = "gpu" in navigator ? "" : " This browser has no WebGPU; current versions of Chrome, Edge, Safari and Firefox do.";
-  return `No GPU is used: the model runs on the processor, with the same results but more slowly.${why}`;
+/** Why no GPU is used. */
+const NO_GPU = {
+  "no WebGPU": "this browser has no WebGPU, which current versions of Chrome, Edge, Safari and Firefox have",
+  "no adapter": "this browser offers none to web pages on this device",
+  software: "this browser offers only one in software",
+};
+
+function notice({ noGpu }: DeviceInfo): string | null {
+  return (
+    noGpu && `No GPU is used, because ${NO_GPU[noGpu]}. The model runs on the processor: more slowly, with the same results.`
+  );
 }
 
 function done(): void {
@@ -105,5 +112,6 @@ function tell({ stage, done, of }: Progress): void {
   if (of > 0) page.progressBar.value = Math.min(done / of, 1);
   else page.progressBar.removeAttribute("value");
   const total = of > 0 ? ` of ${bytes(of)}` : "";
-  page.progressText.textContent = stage === "download" ? `Downloading: ${bytes(done)}${total}` : `Reading weights: ${done} of ${of}`;
+  page.progressText.textContent =
+    stage === "download" ? `Downloading: ${bytes(done)}${total}` : `Reading weights: ${done} of ${of}`;
 }

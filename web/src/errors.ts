@@ -3,13 +3,7 @@
  * (`CrashError`), or something else (`VitGpuError`).
  */
 export type ErrorName =
-  | "ImageError"
-  | "ModelError"
-  | "DeviceError"
-  | "ArgumentError"
-  | "NetworkError"
-  | "CrashError"
-  | "VitGpuError";
+  "ImageError" | "ModelError" | "DeviceError" | "ArgumentError" | "NetworkError" | "CrashError" | "VitGpuError";
 
 const NAMES: readonly string[] = [
   "ImageError",

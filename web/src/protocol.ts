@@ -42,6 +42,11 @@ export interface DeviceInfo {
   name: string;
   /** Why it is not the device that a visitor would hope for, if so. */
   note: string | null;
+  /**
+   * The same for code: the browser has no WebGPU, gives no adapter through it, or only one in software. `null` on a GPU, and where the
+   * processor was asked for.
+   */
+  noGpu: "no WebGPU" | "no adapter" | "software" | null;
 }
 
 /** One class with its score. */

@@ -65,15 +65,23 @@ function reader(blob: Blob): (offset: number, length: number) => Uint8Array {
   return (offset, length) => new Uint8Array(files.readAsArrayBuffer(blob.slice(offset, offset + length)));
 }
 
+/** The part of WebGPU that is used here; TypeScript's library does not have it yet. */
+interface Gpu {
+  requestAdapter(): Promise<{ info: { vendor: string; architecture: string; description: string } } | null>;
+}
+
 /** What is known of the device that a session runs on: a browser tells an adapter's maker, but not to WebAssembly. */
 async function where(session: Session): Promise<DeviceInfo> {
+  const { gpu } = navigator as { gpu?: Gpu };
+  const adapter = await gpu?.requestAdapter();
   const note = session.note ?? null;
-  if (session.device === "cpu") return { kind: "cpu", name: "processor", note };
-  const adapter = await (navigator as { gpu?: { requestAdapter(): Promise<{ info: Record<string, string> } | null> } }).gpu
-    ?.requestAdapter();
+  if (session.device === "cpu") {
+    const reason = !gpu ? "no WebGPU" : !adapter ? "no adapter" : "software";
+    return { kind: "cpu", name: "processor", note, noGpu: note === null ? null : reason };
+  }
   const { vendor, architecture, description } = adapter?.info ?? {};
   const name = description || [vendor, architecture].filter((part) => part).join(" ") || "WebGPU";
-  return { kind: "gpu", name, note };
+  return { kind: "gpu", name, note, noGpu: null };
 }
 
 function running(): Session {

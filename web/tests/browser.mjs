@@ -38,11 +38,20 @@ export async function start(folders, { webgpu = true } = {}) {
   return { address: site.address, requests: site.requests, version: browser.version(), open, close, seen, foreign };
 }
 
-/** Makes the adapter in software pass for a real one in the package's worker, so that kernels are chosen by measurement. */
-export async function passForReal(page) {
-  const disguise = 'Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });\n';
+/** Has a line run at the begin of the package's workers on a page. */
+async function inWorkers(page, line) {
   await page.route(/\/worker[^/]*\.js$/, async (route) => {
     const response = await route.fetch();
-    await route.fulfill({ response, body: disguise + (await response.text()) });
+    await route.fulfill({ response, body: `${line}\n${await response.text()}` });
   });
+}
+
+/** Makes the adapter in software pass for a real one, so that kernels are chosen by measurement. */
+export function passForReal(page) {
+  return inWorkers(page, 'Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });');
+}
+
+/** Takes WebGPU away, as in a browser from before it. */
+export function withoutWebGpu(page) {
+  return inWorkers(page, "delete WorkerNavigator.prototype.gpu;");
 }

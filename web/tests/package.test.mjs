@@ -44,7 +44,12 @@ async function run(page, body, args = {}) {
       };
       const file = (content, name) => new File([content], name);
       try {
-        return await new Function("vit", "blob", "file", "args", `return (${body})(vit, blob, file, args)`)(vit, blob, file, args);
+        return await new Function("vit", "blob", "file", "args", `return (${body})(vit, blob, file, args)`)(
+          vit,
+          blob,
+          file,
+          args,
+        );
       } catch (error) {
         return { error: `${error.name}: ${error.message}` };
       }
@@ -74,7 +79,11 @@ for (const device of ["any", "cpu"]) {
       const found = await run(page, logits, { image, device });
       near(`bundled, ${found.device?.name}`, found, native(join(ROOT, image), "logits"));
       assert.equal(found.device.kind, device === "any" ? "gpu" : "cpu");
-      if (image === CAT) assert.deepEqual(found.predictions.map(({ label }) => label), ["cat", "dog"]);
+      if (image === CAT)
+        assert.deepEqual(
+          found.predictions.map(({ label }) => label),
+          ["cat", "dog"],
+        );
     });
   }
 }
@@ -83,6 +92,7 @@ test("without a real GPU, auto takes the processor and says why", async () => {
   const { device } = await run(page, logits, { image: CAT, device: "auto" });
   assert.equal(device.kind, "cpu");
   assert.match(device.note, /only software adapters were found/);
+  assert.equal(device.noGpu, "software");
   const { error } = await run(page, logits, { image: CAT, device: "gpu" });
   assert.match(error, /^DeviceError: device `gpu`: only software adapters/);
 });
@@ -134,22 +144,19 @@ test("a model without classes embeds, and says that it does not classify", async
 });
 
 test("pixels of a canvas and bytes give what the file gives", async () => {
-  const found = await run(
-    page,
-    async ({ Classifier }, blob) => {
-      const classifier = await Classifier.create({ device: "cpu" });
-      const file = await blob("assets/cat.png");
-      const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
-      const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
-      context.drawImage(bitmap, 0, 0);
-      const pixels = context.getImageData(0, 0, bitmap.width, bitmap.height);
-      const all = [file, await file.arrayBuffer(), new Uint8Array(await file.arrayBuffer()), pixels, bitmap];
-      const logits = await Promise.all(all.map((image) => classifier.logits(image)));
-      const { decodedBy } = await classifier.classify(pixels);
-      classifier.close();
-      return { logits: logits.map((logits) => [...logits]), decodedBy };
-    },
-  );
+  const found = await run(page, async ({ Classifier }, blob) => {
+    const classifier = await Classifier.create({ device: "cpu" });
+    const file = await blob("assets/cat.png");
+    const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
+    const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+    context.drawImage(bitmap, 0, 0);
+    const pixels = context.getImageData(0, 0, bitmap.width, bitmap.height);
+    const all = [file, await file.arrayBuffer(), new Uint8Array(await file.arrayBuffer()), pixels, bitmap];
+    const logits = await Promise.all(all.map((image) => classifier.logits(image)));
+    const { decodedBy } = await classifier.classify(pixels);
+    classifier.close();
+    return { logits: logits.map((logits) => [...logits]), decodedBy };
+  });
   assert.equal(found.decodedBy, "pixels");
   for (const logits of found.logits) assert.deepEqual(logits, found.logits[0]);
 });
@@ -179,17 +186,25 @@ test("a model from an address is downloaded once, with progress, and kept until 
   const first = await run(page, open, { address });
   near("hf_vit from an address", first, native(join(ROOT, CAT), "logits", join(GOLDENS, "models/hf_vit")));
   const size = readFileSync(join(GOLDENS, "models/hf_vit/model.safetensors")).length;
-  assert.deepEqual(first.progress.filter(({ stage }) => stage === "download").at(-1), { stage: "download", done: size, of: size });
+  assert.deepEqual(first.progress.filter(({ stage }) => stage === "download").at(-1), {
+    stage: "download",
+    done: size,
+    of: size,
+  });
   const read = first.progress.filter(({ stage }) => stage === "weights");
   assert.ok(read.length > 10 && read.at(-1).done === read.at(-1).of);
   assert.deepEqual(first.kept, [{ name: address, size }]);
   const second = await run(page, open, { address });
   assert.deepEqual(second.logits, first.logits);
   assert.equal(weights() - before, 1, "the second time, nothing is downloaded");
-  const left = await run(page, async ({ forgetModel, keptModels }, _b, _f, { address }) => {
-    await forgetModel(address);
-    return keptModels();
-  }, { address });
+  const left = await run(
+    page,
+    async ({ forgetModel, keptModels }, _b, _f, { address }) => {
+      await forgetModel(address);
+      return keptModels();
+    },
+    { address },
+  );
   assert.deepEqual(left, []);
 });
 
@@ -199,7 +214,10 @@ test("what can't be used is one clear line", async () => {
   const errors = [
     [await one({ weights: "config.json" }), /^ModelError: config\.json: .*JSON/],
     [await one({ names: ["config.json"], image: "assets/README.md" }), /^ImageError: image: not an image in a supported format$/],
-    [await run(page, logits, { image: CAT, device: "any", model: "/nowhere/" }), /^NetworkError: .*\/nowhere\/model\.safetensors: it can't be downloaded \(HTTP status 404\)$/],
+    [
+      await run(page, logits, { image: CAT, device: "any", model: "/nowhere/" }),
+      /^NetworkError: .*\/nowhere\/model\.safetensors: it can't be downloaded \(HTTP status 404\)$/,
+    ],
     [await run(page, logits, { image: CAT, device: "any", model: "http://[" }), /^ArgumentError: /],
     [
       await run(page, async ({ Classifier }, blob, file) => {
@@ -239,7 +257,10 @@ test("what can't be used is one clear line", async () => {
       }),
       /^VitGpuError: it was closed$/,
     ],
-    [await run(page, async ({ Classifier }) => (await Classifier.create({ device: "cpu" })).classify("cat.png")), /^ArgumentError: an image is/],
+    [
+      await run(page, async ({ Classifier }) => (await Classifier.create({ device: "cpu" })).classify("cat.png")),
+      /^ArgumentError: an image is/,
+    ],
   ];
   for (const [found, wanted] of errors) assert.match(found?.error ?? JSON.stringify(found), wanted);
 });
@@ -262,7 +283,8 @@ test("after a computation that ended for good, calls fail at once and a new clas
     const cat = await blob("assets/cat.png");
     const said = [];
     const classifier = await Classifier.create({ device: "cpu" });
-    for (const call of ["logits", "classify"]) await classifier[call](cat).catch(({ name, message }) => said.push(`${name}: ${message}`));
+    for (const call of ["logits", "classify"])
+      await classifier[call](cat).catch(({ name, message }) => said.push(`${name}: ${message}`));
     const { predictions } = await (await Classifier.create({ device: "cpu" })).classify(cat);
     return { said, label: predictions[0].label };
   });

@@ -25,7 +25,10 @@ export async function serve(folders) {
       if (!prefix || path.includes("..")) throw new Error("not served");
       const file = join(folders[prefix], path.slice(prefix.length) || "index.html");
       const body = await readFile(file);
-      response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream", "content-length": body.length });
+      response.writeHead(200, {
+        "content-type": TYPES[extname(file)] ?? "application/octet-stream",
+        "content-length": body.length,
+      });
       response.end(body);
     } catch {
       response.writeHead(404, { "content-type": "text/plain" }).end("not found");
