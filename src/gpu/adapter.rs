@@ -122,6 +122,13 @@ async fn candidates() -> Vec<Candidate> {
 
 fn report(adapter: &wgpu::Adapter) -> Adapter {
     let (info, features, limits) = (adapter.get_info(), adapter.features(), adapter.limits());
+    let backend = match info.backend {
+        wgpu::Backend::Vulkan => "Vulkan",
+        wgpu::Backend::Metal => "Metal",
+        wgpu::Backend::Dx12 => "DX12",
+        wgpu::Backend::BrowserWebGpu => "WebGPU",
+        _ => "other",
+    };
     let scalar = |kind: wgpu::CooperativeScalarType| format!("{kind:?}").to_lowercase();
     Adapter {
         kind: match info.device_type {
@@ -131,16 +138,10 @@ fn report(adapter: &wgpu::Adapter) -> Adapter {
             wgpu::DeviceType::Cpu => "software",
             wgpu::DeviceType::Other => "other",
         },
-        backend: match info.backend {
-            wgpu::Backend::Vulkan => "Vulkan",
-            wgpu::Backend::Metal => "Metal",
-            wgpu::Backend::Dx12 => "DX12",
-            wgpu::Backend::BrowserWebGpu => "WebGPU",
-            _ => "other",
-        },
+        backend,
         driver: [info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().to_owned(),
         // Browsers tell little of an adapter, often no name.
-        name: if info.name.is_empty() { format!("{:?}", info.backend) } else { info.name },
+        name: if info.name.is_empty() { backend.to_owned() } else { info.name },
         f16: features.contains(wgpu::Features::SHADER_F16),
         subgroups: features
             .contains(wgpu::Features::SUBGROUP)

@@ -1,6 +1,6 @@
 // What the native program gives for the same images and models: the reference of these tests.
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -32,6 +32,23 @@ export function native(image, output, model) {
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+/** What the program says of images, by their paths in the checkout: the score of every class of the bundled model, or an error. */
+export function nativeScores(images) {
+  const command = ["classify", "-d", "cpu", "-k", "10", "-f", "jsonl", ...images];
+  // It ends with 1 where an image failed, which is wanted here.
+  const { stdout } = spawnSync(BINARY, command, { cwd: ROOT, encoding: "utf8", maxBuffer: 1 << 26 });
+  const lines = stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  return new Map(lines.map(({ image, predictions, error }) => [image, error ?? scores(predictions)]));
+}
+
+/** Scores in the order of the classes. */
+export function scores(predictions) {
+  return predictions.toSorted((a, b) => a.index - b.index).map(({ score }) => score);
 }
 
 /** The largest difference of two lists of numbers; an error where it has no meaning. */

@@ -1,12 +1,12 @@
 // The package as an app uses it: results are those of the native program, errors say what is at fault, requests stay here.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { passForReal, start } from "./browser.mjs";
-import { ROOT, difference, native } from "./native.mjs";
+import { ROOT, difference, native, nativeScores, scores } from "./native.mjs";
 
 const GOLDENS = join(ROOT, "tests/goldens");
 const CAT = "assets/cat.png";
@@ -161,6 +161,45 @@ test("pixels of a canvas and bytes give what the file gives", async () => {
   for (const logits of found.logits) assert.deepEqual(logits, found.logits[0]);
 });
 
+test("files of every format are decoded, or refused, as the program does it", async () => {
+  const folders = ["tests/goldens/images", "tests/goldens/photos"];
+  const images = folders.flatMap((folder) => readdirSync(join(ROOT, folder)).map((name) => `${folder}/${name}`));
+  // Chromium reads these itself.
+  const wanted = nativeScores(images.filter((image) => !image.endsWith(".avif")));
+  const found = await run(
+    page,
+    async ({ Classifier }, blob, file, { images }) => {
+      const classifier = await Classifier.create({ device: "cpu" });
+      const results = [];
+      for (const image of images) {
+        const one = classifier.classify(file(await blob(image), image), { topK: 10 });
+        results.push(
+          await one.then(
+            ({ predictions }) => predictions,
+            ({ message }) => message,
+          ),
+        );
+      }
+      classifier.close();
+      return results;
+    },
+    { images: [...wanted.keys()] },
+  );
+  let [largest, refused] = [0, 0];
+  [...wanted].forEach(([image, wanted], i) => {
+    if (typeof wanted === "string") {
+      refused++;
+      return assert.equal(found[i], wanted);
+    }
+    assert.ok(Array.isArray(found[i]), `${image}: ${found[i]}`);
+    const off = difference(scores(found[i]), wanted);
+    assert.ok(off < 1e-5, `${image}: ${off}`);
+    largest = Math.max(largest, off);
+  });
+  console.log(`${wanted.size} files, ${refused} of them refused: scores are up to ${largest.toExponential(1)} apart`);
+  assert.ok(wanted.size > 150 && refused > 5 && refused < wanted.size / 4);
+});
+
 test("a format that only the browser reads is decoded by it, and the result says so", async () => {
   const found = await run(page, async ({ Classifier }, blob) => {
     const classifier = await Classifier.create({ device: "cpu" });
@@ -235,7 +274,7 @@ test("what can't be used is one clear line", async () => {
     ],
     [
       await run(page, async ({ Classifier }) => Classifier.create({ device: "any", precision: "f16" })),
-      /^DeviceError: .*it can't compute in f16, only in f32/,
+      /^DeviceError: WebGPU: it can't compute in f16, only in f32/,
     ],
     [
       await run(page, async ({ Classifier }, blob) => {
