@@ -12,8 +12,8 @@ export interface Run {
   classification: Classification;
   model: ModelInfo;
   device: DeviceInfo;
-  /** Whether it was the model's first. */
-  first: boolean;
+  /** Milliseconds of the model's first run, if this photo had it. */
+  firstRun: number | undefined;
 }
 
 export function show(run: Run): void {
@@ -33,14 +33,19 @@ export function show(run: Run): void {
     list.append(row);
   }
   page.results.replaceChildren(list);
-  facts(run);
+  showFacts(run);
 }
 
-function facts({ classification: { timings, decodedBy }, model, device, first }: Run): void {
+export function showFacts({ classification: { timings, decodedBy }, model, device, firstRun }: Run): void {
+  const first = firstRun === timings.run ? "" : `${milliseconds(timings.run)}; `;
+  const run =
+    firstRun === undefined
+      ? milliseconds(timings.run)
+      : `${first}${milliseconds(firstRun)} the first, with ${FIRST[device.kind]}`;
   const by = { "vit-gpu": "", browser: ", by the browser", pixels: "" }[decodedBy];
   const rows: [string, string][] = [
     ["Device", device.kind === "gpu" ? `GPU: ${device.name}` : "processor"],
-    ["Run", `${milliseconds(timings.run)}${first ? ` (the first: with ${FIRST[device.kind]})` : ""}`],
+    ["Run", run],
     ["Decoding", decodedBy === "pixels" ? "not needed" : `${milliseconds(timings.decode)}${by}`],
     ["Model", `${model.name}, ${model.imageSize[1]} × ${model.imageSize[0]}, ${model.numClasses} classes`],
   ];
