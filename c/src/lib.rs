@@ -92,8 +92,11 @@ pub unsafe extern "C" fn vit_gpu_open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vit_gpu_close(session: *mut VitGpuSession) {
     if !session.is_null() {
-        // SAFETY: it was made by `Box::into_raw` in `vit_gpu_open`, and the caller gives it up.
-        status(|| Ok(drop(unsafe { Box::from_raw(session) })));
+        status(|| {
+            // SAFETY: it was made by `Box::into_raw` in `vit_gpu_open`, and the caller gives it up.
+            drop(unsafe { Box::from_raw(session) });
+            Ok(())
+        });
     }
 }
 
@@ -189,8 +192,11 @@ pub unsafe extern "C" fn vit_gpu_image_rgb(rgb: *const u8, width: usize, height:
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vit_gpu_image_free(image: *mut VitGpuImage) {
     if !image.is_null() {
-        // SAFETY: it was made by `Box::into_raw`, and the caller gives it up.
-        status(|| Ok(drop(unsafe { Box::from_raw(image) })));
+        status(|| {
+            // SAFETY: it was made by `Box::into_raw`, and the caller gives it up.
+            drop(unsafe { Box::from_raw(image) });
+            Ok(())
+        });
     }
 }
 

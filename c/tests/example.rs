@@ -20,8 +20,8 @@ fn built() -> &'static Path {
             "debug" => "dev",
             other => other,
         };
-        // With the whole workspace, so that the features are those that this test was built with.
-        let build = ["build", "--quiet", "--workspace", "--profile", profile];
+        // As this test was built, so that nothing is built twice.
+        let build = ["build", "--quiet", "--workspace", "--lib", "--bins", "--tests", "--profile", profile];
         let built = Command::new(env!("CARGO")).args(build).current_dir(root()).output().unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         folder
