@@ -16,6 +16,7 @@ mod model;
 mod ops;
 mod preprocess;
 mod session;
+mod text;
 
 pub use device::{Adapter, Device, MatrixShape};
 pub use error::{Error, HubFault, Result, Source};
@@ -58,6 +59,7 @@ pub mod internals {
         model,
         ops,
         preprocess,
+        text,
     );
     pub use crate::session::normalize;
 }

@@ -3,6 +3,7 @@
 mod block;
 mod head;
 
+use super::text::TEXT;
 use super::{Batch, Head, NormAxes, Pooling, VitConfig};
 use crate::error::{Error, Result};
 use crate::graph::{Dtype, Graph, Precision, TensorId};
@@ -15,6 +16,8 @@ pub enum Input {
     Bytes,
     /// `pixel_values` f32 `[B, C, H, W]`, already normalised.
     Planes,
+    /// `token_values` f32 `[B, T, D]`: a text's tokens, positions added.
+    Tokens,
 }
 
 /// Which hidden states become outputs. `hidden_states.i` is the input of block i; for i = depth it is the last block's output.
@@ -62,7 +65,11 @@ pub struct Request {
 /// [`Error::Config`] for a configuration that is not valid; [`Error::Shape`] if an operation's operands do not fit.
 pub fn build(cfg: &VitConfig, request: Request, limit: u64) -> Result<Graph> {
     cfg.validate("the configuration")?;
-    let mut pass = Forward { graph: Graph::new(request.precision), cfg, batch: request.batch, limit, classes: None };
+    let graph = match request.input {
+        Input::Bytes | Input::Planes => Graph::new(request.precision),
+        Input::Tokens => Graph::named(request.precision, TEXT),
+    };
+    let mut pass = Forward { graph, cfg, batch: request.batch, limit, classes: None };
     let mut x = pass.embed(request.input)?;
     let only = last_token(cfg, request);
     for i in 0..cfg.depth {
@@ -121,6 +128,10 @@ impl Forward<'_> {
             Input::Planes => {
                 let planes = self.graph.input("pixel_values", &[self.batch, cfg.in_chans, h, w], Dtype::F32);
                 (PixelSource::Planes, vec![Some(planes)])
+            }
+            Input::Tokens => {
+                let tokens = self.graph.input("token_values", &[self.batch, cfg.tokens(), cfg.embed_dim], Dtype::F32);
+                (PixelSource::Planes, vec![Some(tokens)])
             }
         };
         let (batch, chans, patch) = (self.batch, cfg.in_chans, cfg.patch_size);
