@@ -30,11 +30,12 @@ mod reconcile;
 mod safetensors;
 mod scores;
 mod tensors;
+mod text;
 mod timm;
 mod torchvision;
 mod transforms;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -51,6 +52,7 @@ use recipe::{Recipe, RecipeLoader};
 
 pub use convert::Storage;
 pub use tensors::Tensors;
+pub use text::TextTower;
 
 /// One family of checkpoints: how it is recognised, and how its tensors become canonical weights.
 struct Family {
@@ -106,6 +108,10 @@ pub struct Checkpoint {
     pub ignored: Vec<String>,
     /// Number types of the tensors in the file, such as `F16`.
     pub dtypes: Vec<String>,
+    /// The text half of a model of images and texts, or why there is none that can be run.
+    pub text: std::result::Result<TextTower, String>,
+    /// Where the files beside the weights are; `None` for a model in memory.
+    pub folder: Option<PathBuf>,
     pub(crate) loader: Arc<dyn WeightLoader>,
     /// How its position table is resampled.
     positions: Positions,
@@ -179,7 +185,8 @@ impl Checkpoint {
             let files = Files::find(path)?;
             let tensors = files.tensors()?;
             let config = files.config(&tensors.name)?;
-            return Checkpoint::from_tensors(model, tensors, config, files.preprocessor()?, size);
+            let opened = Checkpoint::from_tensors(model, tensors, config, files.preprocessor()?, size)?;
+            return Ok(Checkpoint { folder: Some(files.folder), ..opened });
         }
         match model.strip_prefix("random:") {
             Some(spec) => Checkpoint::random(model, spec, size.wanted()),
@@ -250,6 +257,8 @@ impl Checkpoint {
             transform,
             ignored: Vec::new(),
             dtypes: vec!["F32".to_owned()],
+            text: Err("it has no text half".to_owned()),
+            folder: None,
             positions: Positions::on_request(Resample::BicubicAntialias),
             follows: false,
         })
@@ -287,7 +296,13 @@ impl Checkpoint {
         if let Some(more) = family.own_keys {
             names.own_config_agrees(&cfg, more)?;
         }
-        let (recipes, ignored) = match_tensors(family, &cfg, names)?;
+        let (mut recipes, mut ignored) = match_tensors(family, &cfg, names)?;
+        let texts = match family.name {
+            "huggingface-clip" => Some(&huggingface::TEXT),
+            "open_clip" => Some(&open_clip::TEXT),
+            _ => None,
+        };
+        let text = text::find(texts, (family, names), &cfg, &tensors, &mut recipes, &mut ignored);
         tensors.readable(recipes.values().flat_map(|(_, parts)| parts).map(|part| part.tensor.as_str()))?;
         let dtypes = tensors.dtypes();
         let file = tensors.name.clone();
@@ -346,6 +361,8 @@ impl Checkpoint {
             config: cfg,
             transform,
             ignored,
+            text,
+            folder: None,
             follows: positions.dynamic,
             positions: if resampled { Positions::on_request(Resample::Never) } else { positions },
         })
