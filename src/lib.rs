@@ -26,6 +26,8 @@ pub use preprocess::{Image, Orient};
 pub use session::{Classifier, Embedder, Model, Output, Outputs, Progress, Session, SessionBuilder};
 #[cfg(feature = "hub")]
 pub use session::{Pulled, pull};
+#[cfg(feature = "text")]
+pub use session::{TextEmbedder, ZeroShot};
 
 /// Every Vulkan, Metal and DX12 adapter, in a stable order: [`Device::Index`] is a position in it. Needs the feature `gpu`.
 #[cfg(feature = "gpu")]
@@ -61,6 +63,8 @@ pub mod internals {
         preprocess,
         text,
     );
+    #[cfg(feature = "text")]
+    pub use crate::session::TEMPLATE;
     pub use crate::session::normalize;
 }
 
@@ -71,4 +75,8 @@ const _: () = {
     shared::<Model>();
     shared::<Classifier>();
     shared::<Embedder>();
+    #[cfg(feature = "text")]
+    shared::<TextEmbedder>();
+    #[cfg(feature = "text")]
+    shared::<ZeroShot>();
 };

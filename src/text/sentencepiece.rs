@@ -105,16 +105,17 @@ impl SentencePiece {
             }
             None => text,
         };
-        // Characters may have become spaces. The first word has its mark already.
+        // Characters may have become spaces. The first word has its mark already, and marks at the end are dropped.
         let mut marked = String::with_capacity(text.len());
-        for c in text.trim_end_matches(' ').chars() {
+        for c in text.chars() {
             match c {
                 ' ' if marked.ends_with(' ') => {}
                 c => marked.push(c),
             }
         }
         let marked = marked.replace(' ', &SPACE.to_string());
-        let tokens = self.model.tokenize(&marked).map_err(|error| error.to_string())?;
+        let marked = marked.trim_end_matches(SPACE);
+        let tokens = self.model.tokenize(marked).map_err(|error| error.to_string())?;
         Ok(tokens.into_iter().map(|token| if token.id < self.names.len() as u32 { token.id } else { self.unknown }).collect())
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tokenizers::{
-    Model, OffsetReferential, OffsetType, PaddingDirection, PreTokenizedString, PreTokenizer, Token, TruncationParams,
+    Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Token, TruncationParams,
 };
 
 use super::clean::{canonicalize, clean};

@@ -29,3 +29,4 @@ mod sealed;
 mod shaders;
 mod threads;
 mod tuning;
+mod words;
