@@ -14,6 +14,7 @@ mod forward;
 mod hints;
 mod info;
 mod inputs;
+mod labels;
 mod logging;
 mod models;
 mod named;

@@ -74,13 +74,14 @@ fn text_embeddings_are_the_librarys() {
     }
 }
 
+/// Eight bits within five percent, as for the small models of images.
 #[test]
 fn halves_and_eight_bits_stay_near() {
     let texts = listed("texts");
     for model in MODELS {
         let (_, want) = golden(&folder(model), "text_embeds").unwrap();
         let halves = sessions_in(&open(model), Precision::F16).into_iter().skip(1).map(|(device, session)| (device, session, 1e-2));
-        let eight = ("i8".to_owned(), on_processor(model, Precision::I8), 2e-2);
+        let eight = ("i8".to_owned(), on_processor(model, Precision::I8), 5e-2);
         for (device, session, limit) in halves.chain([eight]) {
             let got = TextEmbedder::new(session).unwrap().embed_batch(&texts).unwrap().concat();
             let off = distance(&got, &want).unwrap_or_else(|error| panic!("{model} on {device}: {error}"));
