@@ -59,7 +59,12 @@ pub fn find(
 }
 
 /// The recipes of a text tower's weights, and the tensors that they use.
-fn matched(text: &TextFamily, cfg: &TextConfig, family: &'static str, names: &Names) -> Result<(Recipes, BTreeSet<String>)> {
+fn matched(
+    text: &TextFamily,
+    cfg: &TextConfig,
+    family: &'static str,
+    names: &Names,
+) -> Result<(Recipes, BTreeSet<String>)> {
     cfg.validate(&names.file)?;
     let (mut recipes, mut used) = (Recipes::new(), BTreeSet::new());
     for spec in text_weight_specs(cfg)? {

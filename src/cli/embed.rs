@@ -13,10 +13,13 @@ use vit_gpu::{Session, TextEmbedder};
 use super::batches::Batches;
 use super::inputs::Input;
 use super::options::{ImageOptions, OutputOptions, PhotoOptions, RunOptions, log_tuning};
-use super::outputs::{Convert, Encode, Format, Identity, about, npy_head, npz, parquet_of_embeddings, record, safetensors_head};
+use super::outputs::{
+    Convert, Encode, Format, Identity, about, npy_head, npz, parquet_of_embeddings, record, safetensors_head,
+};
 use super::{Ended, Failure, Outcome};
 
 #[derive(clap::Args)]
+#[command(mut_arg("images", |images| images.required_unless_present_any(["texts"])))]
 pub struct Args {
     #[command(flatten)]
     photos: PhotoOptions,

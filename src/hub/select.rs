@@ -166,7 +166,8 @@ mod tests {
     #[cfg(feature = "text")]
     #[test]
     fn tokenizers_are_taken_with_models_that_read_texts() {
-        let (present, absent) = configs(&["config.json", "tokenizer.json", "vocab.json", "merges.txt", "model.safetensors"]);
+        let (present, absent) =
+            configs(&["config.json", "tokenizer.json", "vocab.json", "merges.txt", "model.safetensors"]);
         assert_eq!(present, ["config.json", "tokenizer.json"]);
         assert!(absent.contains(&"spiece.model") && !absent.contains(&"vocab.json"), "{absent:?}");
         assert_eq!(configs(&["merges.txt", "vocab.json"]).0, ["vocab.json", "merges.txt"]);
@@ -174,7 +175,10 @@ mod tests {
         assert!(lacks_tokenizer(clip, &["config.json"], |_| true));
         assert!(!lacks_tokenizer(clip, &["spiece.model"], |_| true) && !lacks_tokenizer(clip, &[], |_| false));
         assert!(lacks_tokenizer(br#"{"model_cfg": {"text_cfg": {"hf_tokenizer_name": "a"}}}"#, &[], |_| true));
-        assert!(!lacks_tokenizer(br#"{"model_cfg": {"text_cfg": {}}}"#, &[], |_| true) && !lacks_tokenizer(b"{}", &[], |_| true));
+        assert!(
+            !lacks_tokenizer(br#"{"model_cfg": {"text_cfg": {}}}"#, &[], |_| true)
+                && !lacks_tokenizer(b"{}", &[], |_| true)
+        );
     }
 
     #[test]

@@ -45,10 +45,8 @@ pub fn text_weight_specs(cfg: &TextConfig) -> Result<Vec<WeightSpec>> {
     let (input, precision) = (Input::Tokens, Precision::F32);
     let request = Request { batch: 1, input, last_hidden_state: false, taps: Taps::None, precision };
     let spec = |name: &str, shape: &[usize]| WeightSpec { name: format!("{TEXT}{name}"), shape: shape.to_vec() };
-    let mut specs = vec![
-        spec("token_embed", &[cfg.vocab_size, cfg.embed_dim]),
-        spec("pos_embed", &[cfg.context, cfg.embed_dim]),
-    ];
+    let mut specs =
+        vec![spec("token_embed", &[cfg.vocab_size, cfg.embed_dim]), spec("pos_embed", &[cfg.context, cfg.embed_dim])];
     specs.extend(specs_of(&build(&cfg.tower(cfg.context, cfg.context - 1, cfg.context), request, u64::MAX)?));
     specs.push(spec("logit_scale", &[1]));
     specs.extend(cfg.logit_bias.then(|| spec("logit_bias", &[1])));

@@ -48,7 +48,8 @@ impl Config {
         let (config, special) = (json(config)?, json(special)?);
         // A token is a text, or an object with its text.
         let token = |name: &str| {
-            let given = [&config, &special].into_iter().find_map(|json| json.get(name).filter(|value| !value.is_null()));
+            let given =
+                [&config, &special].into_iter().find_map(|json| json.get(name).filter(|value| !value.is_null()));
             given.and_then(|value| value.as_str().or_else(|| value.get("content")?.as_str())).map(str::to_owned)
         };
         let class = config.get("tokenizer_class").and_then(Value::as_str);

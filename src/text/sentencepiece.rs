@@ -64,7 +64,8 @@ impl SentencePiece {
                     if let (2, Value::Bytes(bytes)) = (field, value)
                         && !bytes.is_empty()
                     {
-                        map = Some(Precompiled::from(bytes).map_err(|error| format!("its map of characters: {error}"))?);
+                        map =
+                            Some(Precompiled::from(bytes).map_err(|error| format!("its map of characters: {error}"))?);
                     }
                     Ok(())
                 })?,
@@ -79,9 +80,10 @@ impl SentencePiece {
         let names: Vec<String> = pieces.iter().map(|(name, ..)| name.clone()).collect();
         // A text can't contain these, so they are looked up under names that no text has.
         let hidden = |kind: u64| matches!(kind, CONTROL | UNUSED) || kind == BYTE && !fallback;
-        let shown = pieces.into_iter().enumerate().map(|(id, (name, score, kind))| {
-            (if hidden(kind) { format!("\0{id}") } else { name }, score)
-        });
+        let shown = pieces
+            .into_iter()
+            .enumerate()
+            .map(|(id, (name, score, kind))| (if hidden(kind) { format!("\0{id}") } else { name }, score));
         let model = Unigram::from(shown.collect(), Some(unknown), fallback).map_err(|error| error.to_string())?;
         Ok(SentencePiece { model, map, names, unknown: unknown as u32 })
     }
@@ -116,7 +118,10 @@ impl SentencePiece {
         let marked = marked.replace(' ', &SPACE.to_string());
         let marked = marked.trim_end_matches(SPACE);
         let tokens = self.model.tokenize(marked).map_err(|error| error.to_string())?;
-        Ok(tokens.into_iter().map(|token| if token.id < self.names.len() as u32 { token.id } else { self.unknown }).collect())
+        Ok(tokens
+            .into_iter()
+            .map(|token| if token.id < self.names.len() as u32 { token.id } else { self.unknown })
+            .collect())
     }
 }
 
@@ -187,7 +192,13 @@ mod tests {
 
     #[test]
     fn a_small_model_divides_texts() {
-        let pieces = [piece("</s>", 0.0, 3), piece("<unk>", 0.0, 2), piece("▁a", -1.0, 1), piece("▁", -3.0, 1), piece("b", -2.0, 1)];
+        let pieces = [
+            piece("</s>", 0.0, 3),
+            piece("<unk>", 0.0, 2),
+            piece("▁a", -1.0, 1),
+            piece("▁", -3.0, 1),
+            piece("b", -2.0, 1),
+        ];
         let model = SentencePiece::read(&pieces.concat()).unwrap();
         assert_eq!(model.id("</s>"), Some(0));
         assert_eq!(model.encode("A, b!", true).unwrap(), [2, 3, 4]);

@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tokenizers::{
-    Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Token, TruncationParams,
-};
+use tokenizers::{Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Token, TruncationParams};
 
 use super::clean::{canonicalize, clean};
 use super::files::{Config, read};
@@ -42,7 +40,7 @@ enum Kind {
     /// A `tokenizer.json`, after a text was prepared. Its separator may become 0.
     Json { tokenizer: Box<tokenizers::Tokenizer>, before: Before, zero: Option<u32> },
     /// A `spiece.model`, and the id of the end of a text.
-    Pieces { model: SentencePiece, lower: bool, end: u32 },
+    Pieces { model: Box<SentencePiece>, lower: bool, end: u32 },
 }
 
 /// What is done to a text before a `tokenizer.json` sees it.
@@ -60,8 +58,10 @@ impl Tokenizer {
     /// [`Error::Io`] if a file can't be read; [`Error::Model`] if it is missing or not what it should be.
     pub fn open(settings: &Settings, folder: Option<&Path>) -> Result<Tokenizer> {
         if let Library::OpenClip(how) = settings.library {
-            let vocabulary = openai::vocabulary(ENDS).map_err(|reason| Error::model("the built-in vocabulary", reason))?;
-            let tokenizer = parsed(openai::open_clip(vocabulary)).map_err(|reason| Error::model("open_clip", reason))?;
+            let vocabulary =
+                openai::vocabulary(ENDS).map_err(|reason| Error::model("the built-in vocabulary", reason))?;
+            let tokenizer =
+                parsed(openai::open_clip(vocabulary)).map_err(|reason| Error::model("open_clip", reason))?;
             let kind = Kind::OpenClip(Box::new(tokenizer), how);
             return Ok(Tokenizer { settings: settings.clone(), kind, pad: (0, false), masked: false });
         }
@@ -71,7 +71,8 @@ impl Tokenizer {
             Some(folder) => read(folder, file).map_err(|(path, error): (PathBuf, _)| Error::io(path)(error)),
             None => Ok(None),
         };
-        let config = Config::parse(file("tokenizer_config.json")?.as_deref(), file("special_tokens_map.json")?.as_deref());
+        let config =
+            Config::parse(file("tokenizer_config.json")?.as_deref(), file("special_tokens_map.json")?.as_deref());
         let mut config = config.map_err(|reason| fail("tokenizer_config.json", reason))?;
         let siglip = settings.library == Library::Siglip;
         let class = config.class.clone().unwrap_or_else(|| if siglip { "SiglipTokenizer" } else { "" }.to_owned());
@@ -85,7 +86,7 @@ impl Tokenizer {
                 model.id(token).ok_or_else(|| fail("spiece.model", format!("it has no piece `{token}`")))
             };
             let (end, pad) = (id(config.end.as_deref())?, id(config.pad.as_deref())?);
-            let kind = Kind::Pieces { model, lower: config.lower, end };
+            let kind = Kind::Pieces { model: Box::new(model), lower: config.lower, end };
             return Tokenizer::of(settings, kind, (pad, config.pads_left), masked, config.max_length);
         }
         let (from, mut tokenizer) = match (json, file("vocab.json")?, file("merges.txt")?) {
@@ -132,7 +133,9 @@ impl Tokenizer {
         let most = most.unwrap_or(usize::MAX).min(settings.context);
         if let Kind::Json { tokenizer, .. } = &mut kind {
             let params = TruncationParams { max_length: most, ..TruncationParams::default() };
-            tokenizer.with_truncation(Some(params)).map_err(|error| Error::model("tokenizer.json", error.to_string()))?;
+            tokenizer
+                .with_truncation(Some(params))
+                .map_err(|error| Error::model("tokenizer.json", error.to_string()))?;
         }
         settings.context = settings.context.max(1);
         Ok(Tokenizer { settings, kind, pad, masked })
@@ -149,7 +152,9 @@ impl Tokenizer {
         ids.truncate(context);
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.settings.vocab_size) {
             let count = self.settings.vocab_size;
-            return Err(refused(format!("token {id} of {text:?}: the model has {count} tokens, so its tokenizer is another's")));
+            return Err(refused(format!(
+                "token {id} of {text:?}: the model has {count} tokens, so its tokenizer is another's"
+            )));
         }
         let found = ids.len();
         let (pad, left) = self.pad;

@@ -30,3 +30,4 @@ mod shaders;
 mod threads;
 mod tuning;
 mod words;
+mod words_cli;

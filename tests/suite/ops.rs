@@ -189,7 +189,9 @@ fn attention_at_odd_widths_and_lengths() {
 
 #[test]
 fn causal_attention_sees_no_later_token() {
-    for (outer, len, heads, d) in [(1, 1, 1, 4), (2, 5, 3, 12), (1, 77, 2, 64), (1, 130, 2, 20), (1, 33, 1, 30), (1, 70, 1, 256)] {
+    for (outer, len, heads, d) in
+        [(1, 1, 1, 4), (2, 5, 3, 12), (1, 77, 2, 64), (1, 130, 2, 20), (1, 33, 1, 30), (1, 70, 1, 256)]
+    {
         let op = Attention { causal: true, ..Attention::packed(outer, len, heads, d, (d as f32).powf(-0.5) * 4.0) };
         check(&format!("causal attention {outer}x{len}x{heads}x{d}"), &Op::Attention(op), OP);
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use vit_gpu::internals::checkpoint::Checkpoint;
+use vit_gpu::internals::checkpoint::{Checkpoint, Tensors};
 use vit_gpu::{Device, Error, Image, Orient, Precision, Session, TextEmbedder, ZeroShot};
 
 use crate::compare::{EXACT, MODEL, assert_close, distance};
@@ -80,7 +80,10 @@ fn halves_and_eight_bits_stay_near() {
     let texts = listed("texts");
     for model in MODELS {
         let (_, want) = golden(&folder(model), "text_embeds").unwrap();
-        let halves = sessions_in(&open(model), Precision::F16).into_iter().skip(1).map(|(device, session)| (device, session, 1e-2));
+        let halves = sessions_in(&open(model), Precision::F16)
+            .into_iter()
+            .skip(1)
+            .map(|(device, session)| (device, session, 1e-2));
         let eight = ("i8".to_owned(), on_processor(model, Precision::I8), 5e-2);
         for (device, session, limit) in halves.chain([eight]) {
             let got = TextEmbedder::new(session).unwrap().embed_batch(&texts).unwrap().concat();
@@ -137,6 +140,39 @@ fn zero_shot_scores_are_the_pipelines() {
     }
 }
 
+/// A pair of towers that was trained (`training/words.py`): 48 labels for 240 drawings that it has not seen, of which 40 show
+/// pairs of colour and shape that it has never seen. The scores are PyTorch's, and so is how often the best label is right.
+#[test]
+fn a_trained_pair_is_as_right_as_in_pytorch() {
+    let folder = goldens().join("shapes");
+    let held = Tensors::open(&folder.join("held.safetensors")).unwrap();
+    let get = |name: &str| held.values(name).unwrap();
+    let ((shape, want), (_, shown), (_, pictures)) = (get("scores"), get("labels"), get("pictures"));
+    let names = std::fs::read_to_string(folder.join("labels.txt")).unwrap();
+    let names: Vec<&str> = names.lines().collect();
+    assert_eq!(shape, [shown.len(), names.len()]);
+    let pixels: Vec<u8> = pictures.iter().map(|value| *value as u8).collect();
+    let images: Vec<Image> =
+        pixels.chunks_exact(32 * 32 * 3).map(|image| Image::from_rgb(32, 32, image.to_vec()).unwrap()).collect();
+    for (device, session) in sessions_in(&Checkpoint::open(folder.to_str().unwrap()).unwrap(), Precision::F32) {
+        let zero_shot = ZeroShot::new(session, &names).unwrap().top_k(99);
+        let (mut right, mut theirs) = (0, 0);
+        for ((result, want), shown) in
+            zero_shot.classify_batch(&images).unwrap().into_iter().zip(want.chunks_exact(names.len())).zip(&shown)
+        {
+            let predictions = result.unwrap();
+            let mut got = vec![f32::NAN; names.len()];
+            predictions.iter().for_each(|prediction| got[prediction.index] = prediction.score);
+            assert_close(&format!("shapes on {device}"), &got, want, MODEL);
+            let best = (0..want.len()).max_by(|&a, &b| want[a].total_cmp(&want[b])).unwrap();
+            (right, theirs) =
+                (right + u32::from(predictions[0].index as f32 == *shown), theirs + u32::from(best as f32 == *shown));
+        }
+        println!("{device}: {right} of {} are right", shown.len());
+        assert!(right == theirs && f64::from(right) > 0.85 * shown.len() as f64, "{device}: {right} and {theirs}");
+    }
+}
+
 /// Several templates: each vector scaled to length 1, their mean, which is scaled again.
 #[test]
 fn templates_are_averaged() {
@@ -148,7 +184,8 @@ fn templates_are_averaged() {
     };
     let [one, two] = ["a photo of a cat", "an image of a cat"].map(|text| unit(embedder.embed(text).unwrap()));
     let mean = unit(one.iter().zip(&two).map(|(a, b)| a + b).collect());
-    let zero_shot = ZeroShot::with_templates(session.clone(), &["cat"], &["a photo of a {}", "an image of a {}"]).unwrap();
+    let zero_shot =
+        ZeroShot::with_templates(session.clone(), &["cat"], &["a photo of a {}", "an image of a {}"]).unwrap();
     let (scale, bias) = embedder.logit_scale_and_bias().unwrap();
     assert_eq!(bias, 0.0);
     // The logit of the mean itself is the scale, and no other direction has it.
@@ -166,7 +203,8 @@ fn templates_are_averaged() {
 
 #[test]
 fn models_without_texts_say_why() {
-    let plain = Session::builder().device(Device::Cpu).build(Checkpoint::open("random:vit_tiny_patch16_224@1").unwrap());
+    let plain =
+        Session::builder().device(Device::Cpu).build(Checkpoint::open("random:vit_tiny_patch16_224@1").unwrap());
     let error = TextEmbedder::new(plain.unwrap()).unwrap_err();
     assert!(matches!(error, Error::NoText { .. }) && !error.is_input());
     assert_eq!(error.to_string(), "random:vit_tiny_patch16_224@1 can't read texts: it has no text half");
@@ -180,7 +218,8 @@ fn missing_tokenizers_are_errors() {
         for file in wanted {
             std::fs::copy(folder(model).join(file), copy.path().join(file)).unwrap();
         }
-        let opened = Session::builder().device(Device::Cpu).build(Checkpoint::open(copy.path().to_str().unwrap()).unwrap());
+        let opened =
+            Session::builder().device(Device::Cpu).build(Checkpoint::open(copy.path().to_str().unwrap()).unwrap());
         TextEmbedder::new(opened.unwrap()).map(|_| ()).unwrap_err().to_string()
     };
     let error = files("hf_clip", &["model.safetensors", "config.json"]);

@@ -136,7 +136,13 @@ fn library(names: &Names) -> Result<Library> {
         return Err(names.config_error(format!("`tokenizer_mode` is `{mode}`")));
     }
     let clean = match kwargs.get("clean") {
-        None => if files { Clean::Whitespace } else { Clean::Lower },
+        None => {
+            if files {
+                Clean::Whitespace
+            } else {
+                Clean::Lower
+            }
+        }
         Some(name) => {
             let known = name.as_str().and_then(Clean::named);
             known.ok_or_else(|| names.config_error(format!("`tokenizer_kwargs.clean` is {name}")))?
