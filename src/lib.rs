@@ -11,6 +11,8 @@ mod gpu;
 mod graph;
 #[cfg(feature = "hub")]
 mod hub;
+#[cfg(feature = "insight")]
+pub mod insight;
 mod labels;
 mod model;
 mod ops;

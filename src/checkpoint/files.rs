@@ -18,6 +18,8 @@ pub struct Files {
 
 /// What PEFT writes beside an adapter's weights.
 const ADAPTER: &str = "adapter_config.json";
+/// The weights of an adapter.
+const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 /// A tensor whose name contains one of these belongs to an adapter such as LoRA, which is not a whole model.
 const ADAPTED: [&str; 7] =
     [".lora_A.", ".lora_B.", ".lora_down.", ".lora_up.", ".lora_embedding_A", ".lora_magnitude_vector", ".hada_w1_a"];
@@ -42,7 +44,10 @@ impl Files {
             None => self.found()?,
         };
         match adapted(&tensors) {
-            Some(sign) => Err(Error::model(&tensors.name, self.adapter(&sign)?)),
+            Some(sign) => {
+                let how = "`adapter_model.safetensors` is merged if its adapter_config.json is beside it";
+                Err(Error::model(&tensors.name, format!("{sign}, not a whole model: {how}")))
+            }
             None => Ok(tensors),
         }
     }
@@ -60,9 +65,6 @@ impl Files {
 
     fn found(&self) -> Result<Tensors> {
         let fail = |reason: String| Err(Error::model(self.folder.display().to_string(), reason));
-        if self.folder.join(ADAPTER).is_file() {
-            return fail(self.adapter(&format!("{ADAPTER} is there"))?);
-        }
         let index = "model.safetensors.index.json";
         for name in ["model.safetensors", index, "open_clip_model.safetensors"] {
             let file = self.folder.join(name);
@@ -134,9 +136,15 @@ impl Files {
         Tensors::open_all(self.folder.join(one.file(1)).display().to_string(), &files)
     }
 
-    /// The message for weights that are an adapter; `sign` says how that was recognised.
-    fn adapter(&self, sign: &str) -> Result<String> {
-        Ok(adapter(&self.json(ADAPTER)?.map(|(_, json)| json).unwrap_or_default(), sign))
+    /// If this is an adapter in PEFT's format: its weights, and its configuration with the name of the file. Weights of another
+    /// name in such a folder are opened for themselves.
+    pub fn adapter(&self) -> Result<Option<(PathBuf, String, Value)>> {
+        let weights = match &self.weights {
+            Some(file) if file_name(file) != ADAPTER_WEIGHTS => return Ok(None),
+            Some(file) => file.clone(),
+            None => self.folder.join(ADAPTER_WEIGHTS),
+        };
+        Ok(self.json(ADAPTER)?.map(|(file, json)| (weights, file, json)))
     }
 
     fn json(&self, name: &str) -> Result<Option<(String, Value)>> {
@@ -174,22 +182,11 @@ impl Files {
     }
 }
 
-/// If the tensors belong to an adapter, which is not a whole model: how that was recognised.
+/// If the tensors belong to an adapter, which is not a whole model: what they are, and how that was recognised.
 pub fn adapted(tensors: &Tensors) -> Option<String> {
     let is_adapted = |name: &&str| ADAPTED.iter().any(|part| name.contains(part));
     let name = tensors.shapes().map(|(name, _)| name).find(is_adapted)?;
-    Some(format!("tensor `{name}` is part of one"))
-}
-
-/// The message for weights that are an adapter, with advice from its `adapter_config.json` (null if there is none).
-pub fn adapter(config: &Value, sign: &str) -> String {
-    let text = |key: &str| config.get(key).and_then(Value::as_str);
-    let kind = text("peft_type").unwrap_or("LoRA");
-    let base = text("base_model_name_or_path").map_or("a model".to_owned(), |base| format!("`{base}`"));
-    format!(
-        "this is a {kind} adapter (PEFT) for {base}, not a whole model ({sign}): merge the two in Python, with \
-         PeftModel.from_pretrained(base, folder).merge_and_unload().save_pretrained(new_folder)"
-    )
+    Some(format!("this is an adapter (tensor `{name}` is part of one)"))
 }
 
 /// The name of one shard of a model that has no index, such as `stem-00002-of-00003.safetensors`.

@@ -15,6 +15,7 @@ mod huggingface;
 mod jax;
 mod json;
 mod keys;
+mod lora;
 mod matching;
 mod meta;
 mod names;
@@ -29,6 +30,8 @@ mod recipe;
 mod reconcile;
 mod safetensors;
 mod scores;
+mod size;
+mod source;
 mod tensors;
 mod text;
 mod timm;
@@ -49,8 +52,12 @@ use matching::match_tensors;
 use names::Names;
 use positions::{Positions, Resample, ResampledLoader, SinCosLoader};
 use recipe::{Recipe, RecipeLoader};
+use size::Size;
+use source::Opened;
 
 pub use convert::Storage;
+pub use lora::Merged;
+pub use source::Place;
 pub use tensors::Tensors;
 pub use text::TextTower;
 
@@ -112,31 +119,13 @@ pub struct Checkpoint {
     pub text: std::result::Result<TextTower, String>,
     /// Where the files beside the weights are; `None` for a model in memory.
     pub folder: Option<PathBuf>,
+    /// The adapter that was merged into it, if it is one with its base model.
+    pub merged: Option<Merged>,
     pub(crate) loader: Arc<dyn WeightLoader>,
     /// How its position table is resampled.
     positions: Positions,
     /// Whether the model's library runs inputs of any size.
     follows: bool,
-}
-
-/// The size a model is to run at.
-#[derive(Clone, Copy)]
-enum Size {
-    /// The size that the files give.
-    Own,
-    /// A size that the user asks for: positions are resampled by the rule for loading.
-    Asked((usize, usize)),
-    /// The size of a tensor that is to be run: positions are resampled by the rule for running.
-    Followed((usize, usize)),
-}
-
-impl Size {
-    fn wanted(self) -> Option<(usize, usize)> {
-        match self {
-            Size::Own => None,
-            Size::Asked(size) | Size::Followed(size) => Some(size),
-        }
-    }
 }
 
 impl std::fmt::Debug for Checkpoint {
@@ -147,12 +136,12 @@ impl std::fmt::Debug for Checkpoint {
 
 impl Checkpoint {
     /// Opens a directory (weights, `config.json`, `preprocessor_config.json`), a `.safetensors` or `.npz` file (with the
-    /// configuration beside it, if there is one) or `random:ARCH@SEED`. Values are read later, when a session needs them.
+    /// configuration beside it, if there is one), an adapter that is merged into its base model, or `random:ARCH@SEED`. Values are read later, when a session needs them.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Safetensors`] and [`Error::Config`] for unreadable files; [`Error::MissingTensor`],
     /// [`Error::WrongShape`] and [`Error::UnusedTensors`] where weights and configuration do not fit each other.
-    pub fn open(model: &str) -> Result<Checkpoint> {
+    pub fn open(model: impl Into<Place>) -> Result<Checkpoint> {
         Checkpoint::open_at(model, None)
     }
 
@@ -161,7 +150,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`Checkpoint::open`]; [`Error::Config`] for a size that has no patches.
-    pub fn open_at(model: &str, image_size: Option<(usize, usize)>) -> Result<Checkpoint> {
+    pub fn open_at(model: impl Into<Place>, image_size: Option<(usize, usize)>) -> Result<Checkpoint> {
         Checkpoint::open_sized(model, image_size.map_or(Size::Own, Size::Asked))
     }
 
@@ -171,25 +160,26 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`Checkpoint::open_at`].
-    pub fn open_for(model: &str, size: (usize, usize)) -> Result<Checkpoint> {
-        let own = Checkpoint::open(model)?;
+    pub fn open_for(model: impl Into<Place>, size: (usize, usize)) -> Result<Checkpoint> {
+        let model = model.into();
+        let own = Checkpoint::open(&model)?;
         if own.follows && own.config.img_size != size {
             return Checkpoint::open_sized(model, Size::Followed(size));
         }
         Ok(own)
     }
 
-    fn open_sized(model: &str, size: Size) -> Result<Checkpoint> {
-        let path = Path::new(model);
+    fn open_sized(model: impl Into<Place>, size: Size) -> Result<Checkpoint> {
+        let place = model.into();
+        let (name, path) = (place.path.as_str(), Path::new(&place.path));
         if path.exists() {
-            let files = Files::find(path)?;
-            let tensors = files.tensors()?;
-            let config = files.config(&tensors.name)?;
-            let opened = Checkpoint::from_tensors(model, tensors, config, files.preprocessor()?, size)?;
-            return Ok(Checkpoint { folder: Some(files.folder), ..opened });
+            let opened = Opened::open(&place)?;
+            let (merged, folder) = (opened.merged, Some(opened.folder));
+            let model = Checkpoint::from_tensors(name, opened.tensors, opened.config, opened.preprocessor, size)?;
+            return Ok(Checkpoint { merged, folder, ..model });
         }
-        match model.strip_prefix("random:") {
-            Some(spec) => Checkpoint::random(model, spec, size.wanted()),
+        match name.strip_prefix("random:") {
+            Some(spec) => Checkpoint::random(name, spec, size.wanted()),
             None => Err(Error::io(path)(std::io::Error::new(std::io::ErrorKind::NotFound, "no such file or folder"))),
         }
     }
@@ -237,7 +227,7 @@ impl Checkpoint {
         let preprocessor = preprocessor.map(|text| json(file, text).map(|json| (format!("{name} ({file})"), json)));
         let tensors = Tensors::from_bytes(name, weights)?;
         if let Some(sign) = files::adapted(&tensors) {
-            return Err(Error::model(name, files::adapter(&Value::Null, &sign)));
+            return Err(Error::model(name, format!("{sign}, not a whole model: open the folder that it is in")));
         }
         Checkpoint::from_tensors(name, tensors, config, preprocessor.transpose()?, Size::Own)
     }
@@ -259,6 +249,7 @@ impl Checkpoint {
             dtypes: vec!["F32".to_owned()],
             text: Err("it has no text half".to_owned()),
             folder: None,
+            merged: None,
             positions: Positions::on_request(Resample::BicubicAntialias),
             follows: false,
         })
@@ -357,6 +348,7 @@ impl Checkpoint {
             family: family.name,
             labels: labels.scored(scores::read(names, family.name, cfg.num_classes)?),
             dtypes,
+            merged: None,
             loader,
             config: cfg,
             transform,
@@ -372,11 +364,13 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`Checkpoint::open_at`], for the files that had to be read.
-    pub fn transform_only(model: &str, image_size: Option<(usize, usize)>) -> Result<Transform> {
-        let path = Path::new(model);
-        if path.exists() {
-            let files = Files::find(path)?;
-            let config = files.config(model)?;
+    pub fn transform_only(model: impl Into<Place>, image_size: Option<(usize, usize)>) -> Result<Transform> {
+        let place = model.into();
+        let path = Path::new(&place.path);
+        let files = if path.exists() { Some(Files::find(path)?) } else { None };
+        // What an adapter lacks is its base model's.
+        if let Some(files) = files.filter(|files| files.adapter().is_ok_and(|adapter| adapter.is_none())) {
+            let config = files.config(&place.path)?;
             if let Some((file, json)) = files.preprocessor()? {
                 let version = config.as_ref().and_then(|config| config.get("transformers_version")?.as_str());
                 return huggingface::processor(&json, version, image_size)
@@ -394,6 +388,6 @@ impl Checkpoint {
                 }
             }
         }
-        Checkpoint::open_at(model, image_size).map(|checkpoint| checkpoint.transform)
+        Checkpoint::open_at(&place, image_size).map(|checkpoint| checkpoint.transform)
     }
 }

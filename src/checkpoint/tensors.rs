@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use half::slice::HalfFloatSliceExt;
 use safetensors::Dtype;
@@ -18,6 +18,12 @@ const CHUNK: usize = 1 << 18;
 pub(super) trait ReadSeek: Read + Seek + Send {}
 impl<T: Read + Seek + Send> ReadSeek for T {}
 
+/// How a tensor's values differ from those in its file.
+pub(super) trait Change: Send + Sync {
+    /// Changes rows along the first axis, whole ones, which begin with row `first`.
+    fn change(&self, first: usize, rows: &mut [f32]) -> Result<()>;
+}
+
 /// One file: its header, and a handle to read values through.
 struct TensorFile {
     path: PathBuf,
@@ -29,14 +35,15 @@ struct TensorFile {
 pub struct Tensors {
     /// What messages call it.
     pub name: String,
-    files: Vec<TensorFile>,
+    files: Vec<Arc<TensorFile>>,
     infos: BTreeMap<String, (usize, TensorInfo)>,
+    changes: BTreeMap<String, Box<dyn Change>>,
 }
 
 impl Tensors {
     /// No tensors yet.
     pub(super) fn empty(name: String) -> Tensors {
-        Tensors { name, files: Vec::new(), infos: BTreeMap::new() }
+        Tensors { name, files: Vec::new(), infos: BTreeMap::new(), changes: BTreeMap::new() }
     }
 
     /// Adds tensors whose offsets count from `data_start` in `reader`.
@@ -53,8 +60,26 @@ impl Tensors {
             }
             self.infos.insert(name, (self.files.len(), info));
         }
-        self.files.push(TensorFile { path: path.to_path_buf(), data_start, reader: Mutex::new(reader) });
+        self.files.push(Arc::new(TensorFile { path: path.to_path_buf(), data_start, reader: Mutex::new(reader) }));
         Ok(())
+    }
+
+    /// Takes the tensor `theirs` of another file as `name`, in place of the one that had this name.
+    pub(super) fn replace(&mut self, name: &str, other: &Tensors, theirs: &str) {
+        if let Some((file, info)) = other.infos.get(theirs) {
+            self.infos.insert(name.to_owned(), (self.files.len(), info.clone()));
+            self.files.push(Arc::clone(&other.files[*file]));
+        }
+    }
+
+    /// From now on, a tensor's values are those in its file with this change.
+    pub(super) fn change(&mut self, name: &str, change: Box<dyn Change>) {
+        self.changes.insert(name.to_owned(), change);
+    }
+
+    /// Forgets the tensors for whose names this is false.
+    pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.infos.retain(|name, _| keep(name));
     }
 
     /// Whether a tensor is in the file that was added last.
@@ -120,11 +145,29 @@ impl Tensors {
         let Some((file, info)) = self.infos.get(name) else {
             return Err(Error::model(&self.name, format!("tensor `{name}` is missing")));
         };
-        let file = &self.files[*file];
         let len: usize = info.shape.iter().product();
-        if first.checked_add(out.len()).is_none_or(|end| end > len) {
+        let Some(end) = first.checked_add(out.len()).filter(|end| *end <= len) else {
             return Err(Error::model(&self.name, format!("tensor `{name}` has {len} values, more were asked for")));
+        };
+        let file = &self.files[*file];
+        let Some(change) = self.changes.get(name).filter(|_| !out.is_empty()) else {
+            return self.stored(name, file, info, first, out);
+        };
+        let width = info.shape.iter().skip(1).product::<usize>();
+        let (row, rows) = (first / width, end.div_ceil(width) - first / width);
+        if row * width == first && rows * width == out.len() {
+            self.stored(name, file, info, first, out)?;
+            return change.change(row, out);
         }
+        let mut whole = vec![0.0; rows * width];
+        self.stored(name, file, info, row * width, &mut whole)?;
+        change.change(row, &mut whole)?;
+        out.copy_from_slice(&whole[first - row * width..][..out.len()]);
+        Ok(())
+    }
+
+    /// The values in the file, of a range that the tensor has.
+    fn stored(&self, name: &str, file: &TensorFile, info: &TensorInfo, first: usize, out: &mut [f32]) -> Result<()> {
         let Some(size) = size(info.dtype) else { return Err(self.unread(name, info.dtype)) };
         let start = file.data_start + (info.data_offsets.0 + first * size) as u64;
         let mut reader = file.reader.lock().unwrap_or_else(PoisonError::into_inner);

@@ -36,10 +36,14 @@ fn hint(error: &Error) -> Option<String> {
 /// Two lines of Python, ready to be copied.
 fn unpickled(name: &str, file: &str) -> String {
     let repo = name.split('@').next().unwrap_or(name);
+    let (to, config) = match file {
+        "adapter_model.bin" => ("adapter_model.safetensors", "the adapter's adapter_config.json"),
+        _ => ("model.safetensors", "the model's config.json"),
+    };
     format!(
-        "these two lines of Python write them as safetensors, to be put beside the model's config.json
+        "these two lines of Python write them as safetensors, to be put beside {config}
     weights = torch.load(huggingface_hub.hf_hub_download(\"{repo}\", \"{file}\"), weights_only=True)
-    safetensors.torch.save_file({{k: v.contiguous().clone() for k, v in weights.items()}}, \"model.safetensors\")"
+    safetensors.torch.save_file({{k: v.contiguous().clone() for k, v in weights.items()}}, \"{to}\")"
     )
 }
 

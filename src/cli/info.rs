@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 
 use vit_gpu::Precision;
-use vit_gpu::internals::checkpoint::Checkpoint;
+use vit_gpu::internals::checkpoint::{Checkpoint, Merged};
 use vit_gpu::internals::graph::{Graph, Kind, Node, Plan, Tensor, WeightRef};
-use vit_gpu::internals::model::{Input, Request, Taps, build, weight_specs};
+use vit_gpu::internals::model::{Input, Maps, Request, Taps, build, weight_specs};
 use vit_gpu::internals::ops::Op;
 
 use super::options::ModelOptions;
@@ -32,6 +32,7 @@ pub fn run(args: &Args) -> Ended {
         input: Input::Planes,
         last_hidden_state: true,
         taps: Taps::None,
+        maps: Maps::None,
         precision: Precision::F32,
     };
     let plan = Plan::new(build(&checkpoint.config, request, u64::MAX)?, u64::MAX)?;
@@ -48,6 +49,9 @@ fn summary(out: &mut impl Write, checkpoint: &Checkpoint, graph: &Graph) -> io::
     let (ph, pw) = cfg.patch_size;
     let (gh, gw) = cfg.grid();
     writeln!(out, "{} ({} layout, {})", checkpoint.name, checkpoint.family, checkpoint.dtypes.join(" and "))?;
+    if let Some(merged) = &checkpoint.merged {
+        writeln!(out, "  {}", adapter(merged))?;
+    }
     writeln!(out, "  image {ih}x{iw}, patches of {ph}x{pw}: {gh}x{gw} and {} prefix tokens", cfg.prefix_tokens())?;
     writeln!(
         out,
@@ -68,6 +72,23 @@ fn summary(out: &mut impl Write, checkpoint: &Checkpoint, graph: &Graph) -> io::
         writeln!(out, "  ignored tensors: {}", checkpoint.ignored.join(", "))?;
     }
     writeln!(out, "  {:.2} GFLOP an image", graph.cost().flop / 1e9)
+}
+
+/// What was merged, in a line.
+fn adapter(merged: &Merged) -> String {
+    let rank = match merged.ranks {
+        (least, most) if least == most => format!("{least}"),
+        (least, most) => format!("{least} to {most}"),
+    };
+    let (kind, layers, base) = (if merged.dora { "DoRA" } else { "LoRA" }, merged.layers, &merged.base);
+    let low_rank = (layers > 0).then(|| format!("{kind} of rank {rank} in {layers} layers"));
+    let whole = match merged.replaced.len() {
+        0 => None,
+        1..=6 => Some(format!("{} replaced", merged.replaced.join(", "))),
+        many => Some(format!("{many} tensors replaced")),
+    };
+    let parts: Vec<String> = low_rank.into_iter().chain(whole).collect();
+    format!("adapter merged into {base}: {}", parts.join(", "))
 }
 
 /// A table like torchsummary's: a row for each layer, and for each parameter that is not a layer's weight or bias.
@@ -122,6 +143,7 @@ fn kind(op: &Op) -> &'static str {
         Op::LayerNorm(norm) if norm.rms => "RMSNorm",
         Op::LayerNorm(_) => "LayerNorm",
         Op::Attention(_) => "Attention",
+        Op::AttentionMap(_) => "Attention map",
         Op::Pool(_) => "Pool",
         Op::Glu(_) => "GLU",
         Op::Add(_) => "Add",

@@ -1,5 +1,6 @@
 //! The command line: arguments in, results on stdout, everything else on stderr, exit codes 0, 1 and 2.
 
+mod attention;
 mod batches;
 mod bench;
 mod classify;
@@ -49,6 +50,7 @@ enum Command {
     Classify(classify::Args),
     /// Write a vector for each image, or the vectors of its tokens or patches
     Embed(embed::Args),
+    Attention(attention::Args),
     /// Run tensors that are already preprocessed through the model
     Forward(forward::Args),
     /// Preprocess an image and write the tensor that the model is given
@@ -138,6 +140,7 @@ pub fn main() -> ExitCode {
     end(match cli.command {
         Command::Classify(args) => classify::run(&args),
         Command::Embed(args) => embed::run(&args),
+        Command::Attention(args) => attention::run(&args),
         Command::Forward(args) => forward::run(&args),
         Command::Preprocess(args) => preprocess::run(&args),
         Command::Convert(args) => convert::run(&args),

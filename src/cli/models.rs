@@ -4,7 +4,6 @@ use std::io::{self, Write};
 
 use clap::Subcommand;
 use serde_json::json;
-use vit_gpu::internals::checkpoint::Checkpoint;
 use vit_gpu::internals::hub::{self, Cached, Settings};
 
 use super::options::Format;
@@ -44,9 +43,7 @@ pub fn run(args: &Args) -> Ended {
     let (short, other): (Vec<Cached>, Vec<Cached>) =
         hub::cached(&settings)?.into_iter().partition(|model| hub::short_names().any(|short| short.repo == model.repo));
     // Only what this program can run is listed.
-    let opens = |model: &Cached| {
-        model.folder.as_ref().is_some_and(|folder| Checkpoint::open(&folder.display().to_string()).is_ok())
-    };
+    let opens = |model: &Cached| model.folder.as_ref().is_some_and(|folder| vit_gpu::Model::open(folder).is_ok());
     let other: Vec<Cached> = other.into_iter().filter(opens).collect();
     match args.format {
         Format::Text => text(&settings, &short, &other)?,

@@ -21,6 +21,9 @@ pub fn run(args: &Args) -> Ended {
     let files: Vec<u64> = sizes(&pulled.folder);
     let (count, total) = (files.len(), in_bytes(files.iter().sum()));
     log::info!("{}: {count} files, {total}, commit {}", args.name, pulled.commit);
+    if let Some(base) = &pulled.base {
+        log::info!("{}: it is an adapter, its base model is in {}", args.name, base.display());
+    }
     println!("{}", pulled.folder.display());
     Ok(Outcome::Done)
 }

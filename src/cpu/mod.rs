@@ -1,6 +1,7 @@
 //! Runs plans on the processor, on threads of its own; operations that take little time run by `ops/`'s plain functions.
 
 mod attention;
+mod attention_map;
 mod glu;
 mod int8;
 mod layer_norm;

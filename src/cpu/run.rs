@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::linear::Matrix;
 use super::memory::{Memory, grow};
 use super::weights::{OfTensors, Weight};
-use super::{attention, glu, layer_norm, linear};
+use super::{attention, attention_map, glu, layer_norm, linear};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Kind, Node, Plan, TensorId};
 use crate::ops::{Data, Op, Operands};
@@ -118,6 +118,7 @@ fn run_with(
     match op {
         Op::Linear(op) => linear::run(op, operands, matrix, scratch, out),
         Op::Attention(op) => attention::run(op, operands, out),
+        Op::AttentionMap(op) => attention_map::run(op, operands, out),
         Op::LayerNorm(op) => layer_norm::run(op, operands, out),
         Op::Glu(op) => glu::run(op, operands, out),
         Op::Unfold(_) | Op::Tokens(_) | Op::Pool(_) | Op::Add(_) => op.reference(operands, out)?,

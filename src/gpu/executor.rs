@@ -105,7 +105,12 @@ impl GpuExecutor {
             let Some((_, data)) = inputs.iter().find(|(given, _)| given == name) else {
                 return Err(Error::shape(name, "was not given"));
             };
+            let halves: Vec<half::f16>;
             let bytes: &[u8] = match data {
+                Data::F32(values) if *dtype == Dtype::F16 => {
+                    halves = values.iter().map(|value| half::f16::from_f32(*value)).collect();
+                    bytemuck::cast_slice(&halves)
+                }
                 Data::F32(values) => bytemuck::cast_slice(values),
                 Data::U8(values) => values,
             };

@@ -19,6 +19,6 @@ mod short;
 
 pub use list::{Cached, cached, remove};
 pub use name::{Name, is_name};
-pub use pull::{Found, pull};
+pub use pull::{Found, of_adapter, pull};
 pub use settings::Settings;
 pub use short::{Short, nearest, short_names};

@@ -153,6 +153,16 @@ pub fn lacks(repo: &Repo, commit: &str) -> Option<String> {
     if let Some(shard) = shards.iter().find(|shard| !names.contains(&shard.as_str())) {
         return lost(shard);
     }
+    // What an adapter has besides its weights is its configuration; everything else is its base model's, unless it has its own.
+    if names.contains(&"adapter_config.json") {
+        return ["preprocessor_config.json", "processor_config.json", "config.json"]
+            .into_iter()
+            .find(|file| unknown(file))
+            .and_then(lost);
+    }
+    if shards.iter().any(|shard| shard == "adapter_model.safetensors") {
+        return lost("adapter_config.json");
+    }
     let config = if open_clip { "open_clip_config.json" } else { "config.json" };
     if unknown(config) {
         return lost(config);
@@ -171,6 +181,17 @@ pub fn lacks(repo: &Repo, commit: &str) -> Option<String> {
         return None;
     }
     ["preprocessor_config.json", "processor_config.json"].into_iter().find(|file| unknown(file)).and_then(lost)
+}
+
+/// The same error, which also says whose base model is meant.
+#[must_use]
+pub fn of_adapter(error: Error, adapter: &str) -> Error {
+    match error {
+        Error::Hub { name, fault, reason } => {
+            Error::Hub { name, fault, reason: format!("{reason} (it is the base model of the adapter {adapter})") }
+        }
+        other => other,
+    }
 }
 
 fn refused(name: &Name, unfit: Unfit) -> Error {

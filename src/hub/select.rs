@@ -7,13 +7,11 @@ use serde_json::Value;
 use super::name::is_file_name;
 
 /// Configurations that are taken where they exist.
-const CONFIGS: [&str; 5] = [
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "open_clip_config.json",
-    "adapter_config.json",
-];
+const CONFIGS: [&str; 5] =
+    ["config.json", "preprocessor_config.json", "processor_config.json", "open_clip_config.json", ADAPTER];
+/// What makes a repository an adapter, and its weights.
+const ADAPTER: &str = "adapter_config.json";
+const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 /// Files of tokenizers, taken where they exist by builds that read texts.
 const TOKENIZERS: [&str; 6] =
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "spiece.model", "vocab.json", "merges.txt"];
@@ -75,6 +73,15 @@ pub enum Unfit {
 pub fn weights(files: &[&str]) -> Result<Weights, Unfit> {
     let files: BTreeSet<&str> = files.iter().copied().filter(|name| is_file_name(name)).collect();
     let index = "model.safetensors.index.json";
+    // An adapter is what is opened, whatever lies beside it.
+    if files.contains(ADAPTER) {
+        let all: Vec<&str> = files.iter().copied().filter(|name| name.starts_with("adapter_model.")).collect();
+        return match all[..] {
+            _ if all.contains(&ADAPTER_WEIGHTS) => Ok(Weights::Files(vec![ADAPTER_WEIGHTS.to_owned()])),
+            [only] if only.ends_with(".bin") => Err(Unfit::Pickled(only.to_owned())),
+            _ => Err(Unfit::NoWeights),
+        };
+    }
     for name in ["model.safetensors", index, "open_clip_model.safetensors"] {
         if files.contains(name) {
             let name = name.to_owned();
@@ -179,6 +186,15 @@ mod tests {
             !lacks_tokenizer(br#"{"model_cfg": {"text_cfg": {}}}"#, &[], |_| true)
                 && !lacks_tokenizer(b"{}", &[], |_| true)
         );
+    }
+
+    #[test]
+    fn an_adapter_is_an_adapter_whatever_lies_beside_it() {
+        let beside = ["adapter_config.json", "model.safetensors", "adapter_model.safetensors", "training_args.bin"];
+        assert_eq!(weights(&beside), files(&["adapter_model.safetensors"]));
+        let pickled = "adapter_model.bin".to_owned();
+        assert_eq!(weights(&["adapter_config.json", "adapter_model.bin"]), Err(Unfit::Pickled(pickled)));
+        assert_eq!(weights(&["adapter_config.json", "model.safetensors"]), Err(Unfit::NoWeights));
     }
 
     #[test]

@@ -12,6 +12,6 @@ mod weights;
 
 pub use attends::Attends;
 pub use config::{Batch, Block, Head, Mlp, NormAxes, Pooling, VitConfig};
-pub use forward::{Input, Request, Taps, build};
+pub use forward::{Input, Maps, Request, Taps, build};
 pub use text::{TEXT, TextConfig, TextPooling};
 pub use weights::{WeightLoader, WeightSpec, text_weight_specs, weight_specs};

@@ -1,6 +1,6 @@
 //! The canonical weights: their names (timm's), their shapes, and how an executor asks for them.
 
-use super::{Input, Request, TEXT, Taps, TextConfig, VitConfig, build};
+use super::{Input, Maps, Request, TEXT, Taps, TextConfig, VitConfig, build};
 use crate::error::Result;
 use crate::graph::{Graph, Kind, Precision};
 
@@ -30,7 +30,14 @@ pub fn weight_specs(cfg: &VitConfig) -> Result<Vec<WeightSpec>> {
     let (input, precision) = (Input::Planes, Precision::F32);
     let graph = build(
         cfg,
-        Request { batch: cfg.weight_batch(), input, last_hidden_state: true, taps: Taps::None, precision },
+        Request {
+            batch: cfg.weight_batch(),
+            input,
+            last_hidden_state: true,
+            taps: Taps::None,
+            maps: Maps::None,
+            precision,
+        },
         u64::MAX,
     )?;
     Ok(specs_of(&graph))
@@ -43,7 +50,7 @@ pub fn weight_specs(cfg: &VitConfig) -> Result<Vec<WeightSpec>> {
 /// As [`build`].
 pub fn text_weight_specs(cfg: &TextConfig) -> Result<Vec<WeightSpec>> {
     let (input, precision) = (Input::Tokens, Precision::F32);
-    let request = Request { batch: 1, input, last_hidden_state: false, taps: Taps::None, precision };
+    let request = Request { batch: 1, input, last_hidden_state: false, taps: Taps::None, maps: Maps::None, precision };
     let spec = |name: &str, shape: &[usize]| WeightSpec { name: format!("{TEXT}{name}"), shape: shape.to_vec() };
     let mut specs =
         vec![spec("token_embed", &[cfg.vocab_size, cfg.embed_dim]), spec("pos_embed", &[cfg.context, cfg.embed_dim])];

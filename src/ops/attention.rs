@@ -14,7 +14,7 @@ pub struct Strides {
 }
 
 impl Strides {
-    fn end(self, outer: usize, seq: usize, width: usize) -> usize {
+    pub(super) fn end(self, outer: usize, seq: usize, width: usize) -> usize {
         let steps =
             [(self.outer, outer), (self.seq, seq)].map(|(step, count)| product(&[step, count.saturating_sub(1)]));
         self.offset.saturating_add(steps[0]).saturating_add(steps[1]).saturating_add(width)

@@ -9,6 +9,7 @@
 mod activation;
 mod add;
 mod attention;
+mod attention_map;
 mod glu;
 mod layer_norm;
 mod linear;
@@ -19,6 +20,7 @@ mod unfold;
 pub use activation::Activation;
 pub use add::Add;
 pub use attention::{Attention, Strides};
+pub use attention_map::AttentionMap;
 pub use glu::Glu;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
@@ -46,6 +48,7 @@ pub enum Op {
     Tokens(Tokens),
     LayerNorm(LayerNorm),
     Attention(Attention),
+    AttentionMap(AttentionMap),
     Pool(Pool),
     Glu(Glu),
     Add(Add),
@@ -124,6 +127,7 @@ macro_rules! each {
             Op::Tokens($inner) => $body,
             Op::LayerNorm($inner) => $body,
             Op::Attention($inner) => $body,
+            Op::AttentionMap($inner) => $body,
             Op::Pool($inner) => $body,
             Op::Glu($inner) => $body,
             Op::Add($inner) => $body,
@@ -141,6 +145,7 @@ impl Op {
             Op::Tokens(_) => "tokens",
             Op::LayerNorm(_) => "layer_norm",
             Op::Attention(_) => "attention",
+            Op::AttentionMap(_) => "attention_map",
             Op::Pool(_) => "pool",
             Op::Glu(_) => "glu",
             Op::Add(_) => "add",

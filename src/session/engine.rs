@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::executor::{Executor, OpTime, Running};
 use crate::graph::{Plan, Precision};
-use crate::model::{Batch, Input, Request, Taps, build};
+use crate::model::{Batch, Input, Maps, Request, Taps, build};
 use crate::ops::{Cost, Data};
 
 /// The most token rows of one run: a dispatch has at most 65,535 workgroups per dimension, and the smallest tile has 16 rows.
@@ -59,7 +59,14 @@ impl Engine {
 
     /// A request in this session's precision. The caller sets the batch size.
     pub fn request(&self, input: Input) -> Request {
-        Request { batch: 0, input, last_hidden_state: false, taps: Taps::None, precision: self.precision }
+        Request {
+            batch: 0,
+            input,
+            last_hidden_state: false,
+            taps: Taps::None,
+            maps: Maps::None,
+            precision: self.precision,
+        }
     }
 
     /// The most images one run can take on this device; larger batches are split.

@@ -1,5 +1,6 @@
 //! The session that an app holds.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::engine::Engine;
@@ -145,6 +146,26 @@ impl Session {
         pollster::block_on(self.0.of_images(images, async |pixels| self.0.tokens(pixels, layer).await))
     }
 
+    /// How many layers have attention: the blocks, and behind them the pooling, if the model pools by attention.
+    #[must_use]
+    pub fn attention_layers(&self) -> usize {
+        self.0.attention_layers()
+    }
+
+    /// The attention probabilities of an image, head by head: for every layer in `layers` an output `attentions.i`
+    /// `[1, H, queries, keys]`, whose rows sum to 1. Queries and keys are the tokens, the class token and its like first; the
+    /// pooling's one query is a weight, and its keys are the tokens that it pools. The layers run in groups, so that the device
+    /// holds at most 256 MiB of maps, or one layer's; the result has `4·H·T²` bytes a layer.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for layers that the model does not have, and for models whose images attend
+    /// to each other; [`Error::Image`](crate::Error::Image) if the image can't be brought to the model's size; errors of the
+    /// device.
+    pub fn attentions(&self, image: &Image, layers: Range<usize>) -> Result<Outputs> {
+        let pixels = self.preprocess(image)?;
+        pollster::block_on(self.0.attentions(&pixels, layers))
+    }
+
     /// How many images of a call run at a time on this device, so that an app can read so many files, run them, and read on.
     /// `None` if the images of a batch depend on each other in this model: then all images of a call run together.
     ///
@@ -199,6 +220,15 @@ impl Session {
 
     pub fn tokens_of_pixels(&self, pixels: &[Pixels], layer: Option<usize>) -> Result<Each<Vec<f32>>> {
         pollster::block_on(self.0.tokens(pixels, layer))
+    }
+
+    pub fn last_normed(&self, image: &Image) -> Result<Outputs> {
+        let pixels = self.preprocess(image)?;
+        pollster::block_on(self.0.last_normed(&pixels))
+    }
+
+    pub fn logits_of_normed(&self, normed: &[f32]) -> Result<Vec<f32>> {
+        pollster::block_on(self.0.logits_of_normed(normed))
     }
 
     pub fn max_batch(&self) -> Result<usize> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::model::Model;
 use super::progress::Progress;
+use crate::checkpoint::{Checkpoint, Place};
 use crate::error::Result;
 use crate::hub::{self, Settings};
 
@@ -15,6 +16,8 @@ pub struct Pulled {
     pub folder: PathBuf,
     /// The commit that they are of. `owner/name@COMMIT` gives the same files at any time, without asking the hub.
     pub commit: String,
+    /// The folder of its base model, if it is an adapter.
+    pub base: Option<PathBuf>,
     /// If the hub can't be reached and files are used that were taken from it before: a line that says so.
     pub note: Option<String>,
 }
@@ -25,7 +28,7 @@ pub struct Pulled {
 /// The name is `owner/name`, `owner/name@revision` (a branch, a tag or a commit) or one of the short names that `vit-gpu models`
 /// lists. Only what is needed is downloaded, and only what the cache lacks: a model that is there costs one request, or none
 /// with a commit or if `HF_HUB_OFFLINE` is set. What was interrupted goes on where it stopped, and a file is put in place when
-/// its digest is right. `on_progress` is told [`Progress::Download`]. The variables `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`,
+/// its digest is right. If the model is an adapter (LoRA), the base model that it names is taken too. `on_progress` is told [`Progress::Download`]. The variables `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`,
 /// `HF_TOKEN` and `HF_HUB_OFFLINE` have the meaning that they have in Python. This blocks until all is there.
 ///
 /// # Errors
@@ -33,8 +36,18 @@ pub struct Pulled {
 /// cache can't be read or written, a full disk among others.
 pub fn pull(name: &str, mut on_progress: impl FnMut(Progress)) -> Result<Pulled> {
     let settings = Settings::from_env();
-    let found = hub::pull(name, &settings, &mut |done, of| on_progress(Progress::Download { done, of }))?;
-    Ok(Pulled { folder: found.folder, commit: found.commit, note: found.note })
+    let mut tell = |done, of| on_progress(Progress::Download { done, of });
+    let found = hub::pull(name, &settings, &mut tell)?;
+    // A base that was a path on the machine of the adapter's author is missed when the model is opened.
+    let named = Place::base_on_hub(&found.folder.display().to_string())?.filter(|base| hub::is_name(base));
+    let base = match named {
+        Some(base) => {
+            let pulled = hub::pull(&base, &settings, &mut tell).map_err(|error| hub::of_adapter(error, name))?;
+            Some(pulled.folder)
+        }
+        None => None,
+    };
+    Ok(Pulled { folder: found.folder, commit: found.commit, base, note: found.note })
 }
 
 impl Model {
@@ -51,8 +64,9 @@ impl Model {
     /// # Errors
     /// As [`pull`] and [`Model::open`].
     pub fn from_hub(name: &str, on_progress: impl FnMut(Progress)) -> Result<Model> {
-        let mut model = Model::open(pull(name, on_progress)?.folder)?;
-        name.clone_into(&mut model.0.name);
-        Ok(model)
+        let pulled = pull(name, on_progress)?;
+        let mut checkpoint = Checkpoint::open(&Place { path: pulled.folder.display().to_string(), base: pulled.base })?;
+        name.clone_into(&mut checkpoint.name);
+        Ok(Model(checkpoint))
     }
 }

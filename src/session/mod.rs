@@ -7,6 +7,8 @@ mod engine;
 mod handle;
 #[cfg(feature = "hub")]
 mod hub;
+mod located;
+mod maps;
 mod model;
 mod output;
 mod progress;

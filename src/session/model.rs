@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
+use super::located::located;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::model::Head;
@@ -28,12 +29,15 @@ impl Model {
     /// Opens a folder (weights, `config.json`, `preprocessor_config.json`) or a `.safetensors` or `.npz` file, with the
     /// configuration beside it if there is one.
     ///
+    /// The folder may be a LoRA adapter in PEFT's format (`adapter_config.json`, `adapter_model.safetensors`). It is merged into
+    /// its base model, which must be at the path that the adapter names, or, with the feature `hub`, in the cache.
+    ///
     /// # Errors
     /// [`Error::Io`], [`Error::Safetensors`] and [`Error::Config`] for files that can't be read; [`Error::MissingTensor`],
     /// [`Error::WrongShape`], [`Error::UnusedTensors`] and [`Error::Contradiction`] where weights and configuration do not fit
     /// each other; [`Error::Model`] for what can't be run; [`Error::Feature`] for `.npz` in a build without the feature `npz`.
     pub fn open(path: impl AsRef<Path>) -> Result<Model> {
-        Checkpoint::open(text(path.as_ref())?).map(Model)
+        Checkpoint::open(&located(text(path.as_ref())?)?).map(Model)
     }
 
     /// As [`Model::open`], to run images of another size (height, width, in pixels) than the model's own: its position table is
@@ -42,7 +46,7 @@ impl Model {
     /// # Errors
     /// As [`Model::open`]; [`Error::Config`] for a size that has no patches.
     pub fn open_at(path: impl AsRef<Path>, image_size: (usize, usize)) -> Result<Model> {
-        Checkpoint::open_at(text(path.as_ref())?, Some(image_size)).map(Model)
+        Checkpoint::open_at(&located(text(path.as_ref())?)?, Some(image_size)).map(Model)
     }
 
     /// Opens a model in memory: the bytes of a `.safetensors` or `.npz` file, and the texts of its `config.json` (or

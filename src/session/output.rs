@@ -4,10 +4,11 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Precision};
 
 /// One output of the model: its name, shape and values in row-major order. Shapes: `logits` `[B, K]`, `pooled` `[B, F]`,
-/// `last_hidden_state` and `hidden_states.i` `[B, T, D]`, with B images, K classes, F values of an embedding, T tokens, D values of a token.
+/// `last_hidden_state` and `hidden_states.i` `[B, T, D]`, `attentions.i` `[B, H, queries, keys]`, with B images, K classes, F values of
+/// an embedding, T tokens, D values of a token, H heads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
-    /// `logits`, `pooled`, `last_hidden_state` or `hidden_states.i`.
+    /// `logits`, `pooled`, `last_hidden_state`, `hidden_states.i` or `attentions.i`.
     pub name: String,
     /// Its shape, batch first.
     pub shape: Vec<usize>,

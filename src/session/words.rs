@@ -9,7 +9,7 @@ use crate::checkpoint::TextTower;
 use crate::error::{Error, Result};
 use crate::executor::Running;
 use crate::graph::Plan;
-use crate::model::{Input, Request, TEXT, Taps, TextConfig, WeightLoader, build};
+use crate::model::{Input, Maps, Request, TEXT, Taps, TextConfig, WeightLoader, build};
 use crate::ops::Data;
 use crate::text::{Tokenizer, Tokens};
 
@@ -154,7 +154,7 @@ impl Words {
     fn build(&self, engine: &Engine, shape: Shape, batch: usize) -> Result<crate::graph::Graph> {
         let tower = self.config().tower(shape.len, shape.token, shape.attended);
         let (input, precision) = (Input::Tokens, engine.precision);
-        let request = Request { batch, input, last_hidden_state: false, taps: Taps::None, precision };
+        let request = Request { batch, input, last_hidden_state: false, taps: Taps::None, maps: Maps::None, precision };
         build(&tower, request, engine.limit())
     }
 

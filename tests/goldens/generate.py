@@ -18,6 +18,7 @@ import jax_models
 import lucidrains_models
 import meta_models
 import open_clip_models
+import peft_models
 import photos
 import positions
 import teaching_models
@@ -30,11 +31,11 @@ from common import HERE, MODELS
 if __name__ == "__main__":
     # Those of transformers 5 are generate_v5.py's.
     for folder in MODELS.glob("*"):
-        if not folder.name.startswith("hf5_"):
+        if not folder.name.startswith(("hf5_", "peft5_")):
             shutil.rmtree(folder)
     for module in (
         timm_models, timm_variants, huggingface_models, huggingface_more, torchvision_models, torchvision_more,
-        meta_models, open_clip_models, jax_models, lucidrains_models, teaching_models, positions,
+        meta_models, open_clip_models, jax_models, lucidrains_models, teaching_models, peft_models, positions,
     ):
         module.write_all()
     timm_models.full_size()

@@ -34,18 +34,18 @@ fn prepared(command: &mut Command, place: &Place, args: &[&str]) {
     command.env("HF_ENDPOINT", &place.hub.url).env("HF_HUB_CACHE", &place.settings.cache).env("VIT_GPU_CACHE", "");
 }
 
-fn run(place: &Place, args: &[&str], variables: &[(&str, &str)]) -> Output {
+pub fn run(place: &Place, args: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vit-gpu"));
     prepared(&mut command, place, args);
     command.envs(variables.iter().copied()).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     text.lines().filter(|line| !line.contains("XDG_RUNTIME_DIR")).map(|line| format!("{line}\n")).collect()
 }
 
-fn stdout(output: &Output) -> String {
+pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 

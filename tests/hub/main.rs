@@ -1,6 +1,8 @@
 //! Models by name, against a server that behaves like the hub; no test asks anyone else.
 
 #[cfg(feature = "cli")]
+mod adapters;
+#[cfg(feature = "cli")]
 mod command_line;
 mod faults;
 mod pulls;

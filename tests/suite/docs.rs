@@ -38,6 +38,10 @@ fn reference(golden: &str) -> &'static str {
         ("simple_vit", "vit-pytorch 1.26.11"),
         ("zup_", "its README and notebook"),
         ("enc_", "torch.nn.TransformerEncoder 2.9.1"),
+        ("peft5_", "PEFT 0.21.2 with transformers 5.24.0"),
+        ("peft_timm", "PEFT 0.21.2 with timm 1.0.31"),
+        ("peft_open_clip", "PEFT 0.21.2 with open_clip 3.3.0"),
+        ("peft_", "PEFT 0.21.2 with transformers 4.57.6"),
         ("patchlayer", "reference in tests/goldens"),
         ("per_head", "reference in tests/goldens"),
     ];

@@ -37,6 +37,7 @@ const MAY_NAME: [(&str, &[&str]); 16] = [
             "error",
         ],
     ),
+    ("insight", &["session", "preprocess", "labels", "error"]),
     ("lib", &["session"]),
     ("main", &[]),
 ];

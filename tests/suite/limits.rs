@@ -9,7 +9,7 @@ use vit_gpu::internals::cpu::CpuExecutor;
 use vit_gpu::internals::executor;
 use vit_gpu::internals::graph::{Graph, Plan};
 use vit_gpu::internals::model::random::{HashedValues, spread};
-use vit_gpu::internals::model::{Input, Request, Taps, VitConfig, WeightLoader, build, weight_specs};
+use vit_gpu::internals::model::{Input, Maps, Request, Taps, VitConfig, WeightLoader, build, weight_specs};
 use vit_gpu::internals::ops::{Data, Op};
 use vit_gpu::{Device, Precision, Result, Session};
 
@@ -46,8 +46,14 @@ fn linears(graph: &Graph, label: &str) -> usize {
 fn a_small_limit_cuts_qkv_the_mlp_and_the_head_without_changing_results() {
     let mut cfg = VitConfig::plain(32, 8, 32, 2, 4);
     (cfg.mlp_hidden, cfg.num_classes) = (160, 300);
-    let request =
-        Request { batch: 2, input: Input::Planes, last_hidden_state: true, taps: Taps::All, precision: Precision::F32 };
+    let request = Request {
+        batch: 2,
+        input: Input::Planes,
+        last_hidden_state: true,
+        taps: Taps::All,
+        maps: Maps::None,
+        precision: Precision::F32,
+    };
     let whole = build(&cfg, request, u64::MAX).unwrap();
     let limit = 25_000; // the image input is the largest tensor that is never cut
     let cut = build(&cfg, request, limit).unwrap();
@@ -76,6 +82,7 @@ fn l16_at_1456_pixels_fits_128_mib_bindings_at_batch_1() {
         input: Input::Bytes,
         last_hidden_state: false,
         taps: Taps::None,
+        maps: Maps::None,
         precision: Precision::F32,
     };
     let limit = 128 << 20;

@@ -1,5 +1,6 @@
 //! Every test that needs a device or a file, in one process: shaders compile once and one device serves all.
 
+mod adapters;
 mod checkpoints;
 mod cli;
 mod compare;
@@ -15,6 +16,7 @@ mod finite;
 mod folders;
 mod fuzzed;
 mod images;
+mod insight;
 mod int8;
 mod layers;
 mod limits;

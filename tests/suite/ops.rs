@@ -5,7 +5,8 @@ use vit_gpu::internals::cpu;
 use vit_gpu::internals::executor::Executor;
 use vit_gpu::internals::model::random::HashedValues;
 use vit_gpu::internals::ops::{
-    Activation, Add, Attention, Data, Glu, LayerNorm, Linear, Op, PixelSource, Pool, PoolKind, Strides, Tokens, Unfold,
+    Activation, Add, Attention, AttentionMap, Data, Glu, LayerNorm, Linear, Op, PixelSource, Pool, PoolKind, Strides,
+    Tokens, Unfold,
 };
 
 use crate::compare::{EXACT, OP, Tolerance, assert_close};
@@ -207,6 +208,22 @@ fn causal_attention_sees_no_later_token() {
     Op::Attention(all).reference(&operands, &mut out).unwrap();
     assert_close("the last token", &causal[(len - 1) * d..], &out[(len - 1) * d..], EXACT);
     assert!(causal[..d] != out[..d]);
+}
+
+#[test]
+fn attention_maps_at_odd_widths_and_lengths() {
+    for (outer, len, heads, d, scale) in
+        [(1, 1, 1, 1, 1.0), (2, 197, 3, 64, 0.125), (3, 66, 2, 5, 3.0), (1, 130, 1, 80, 0.1)]
+    {
+        let Attention { q, k, .. } = Attention::packed(outer, len, heads, d, scale);
+        let map = AttentionMap { outer, heads, head_dim: d, q_len: len, kv_len: len, scale, q, k };
+        check(&format!("maps of {outer}x{len}, {heads} heads of {d}"), &Op::AttentionMap(map.clone()), OP);
+        // Other queries than keys, one query for all sequences, and the second head alone.
+        let q = Strides { offset: 3, outer: 0, seq: heads * d };
+        let k = Strides { offset: k.offset + (heads - 1) * d, ..k };
+        let one = AttentionMap { q_len: 1, heads: 1, q, k, ..map };
+        check(&format!("one query of {outer}x{len}"), &Op::AttentionMap(one), OP);
+    }
 }
 
 #[test]

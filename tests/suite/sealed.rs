@@ -5,7 +5,8 @@ use vit_gpu::Precision;
 use vit_gpu::internals::cpu;
 use vit_gpu::internals::graph::{Dtype, Graph, Plan};
 use vit_gpu::internals::ops::{
-    Activation, Add, Attention, Data, Glu, LayerNorm, Linear, Op, PixelSource, Pool, PoolKind, Strides, Tokens, Unfold,
+    Activation, Add, Attention, AttentionMap, Data, Glu, LayerNorm, Linear, Op, PixelSource, Pool, PoolKind, Strides,
+    Tokens, Unfold,
 };
 
 use crate::device;
@@ -17,7 +18,8 @@ fn invalid() -> Vec<Op> {
     let linear = Linear::new(2, 3, 4);
     let pool = Pool::new(2, 3, 4, PoolKind::Mean(0));
     let attention = Attention::packed(2, 3, 2, 4, 0.5);
-    let o = attention.o;
+    let Attention { q, k, o, .. } = attention;
+    let map = AttentionMap { outer: 2, heads: 2, head_dim: 4, q_len: 3, kv_len: 3, scale: 0.5, q, k };
     let unfold = Unfold { batch: 1, chans: 3, size: (8, 8), patch: (4, 4), source: PixelSource::Bytes };
     let tokens = Tokens { batch: 1, patches: 4, width: 8, prefix: 1, pos_prefix: 1, pos: true };
     vec![
@@ -36,6 +38,9 @@ fn invalid() -> Vec<Op> {
         Op::Pool(Pool { col: 1, ..pool.clone() }),
         Op::Pool(Pool { col: usize::MAX, ..pool.clone() }),
         Op::Pool(Pool { tokens: 0, kind: PoolKind::Mean(0), ..pool.clone() }),
+        Op::AttentionMap(AttentionMap { kv_len: 0, ..map.clone() }),
+        Op::AttentionMap(AttentionMap { heads: HUGE, ..map.clone() }),
+        Op::AttentionMap(AttentionMap { k: Strides { offset: usize::MAX, ..map.k }, ..map }),
         Op::Attention(Attention { kv_len: 0, ..attention.clone() }),
         Op::Attention(Attention { outer: 0, ..attention.clone() }),
         Op::Attention(Attention { heads: HUGE, ..attention.clone() }),

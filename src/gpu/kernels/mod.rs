@@ -134,6 +134,7 @@ pub(super) fn select(op: &Op, kernel: Option<&'static str>, capabilities: Capabi
     let mut dispatch = match op {
         Op::Linear(op) => linear::dispatch(op, kernel, capabilities),
         Op::Attention(op) => attention::dispatch(op, kernel, capabilities),
+        Op::AttentionMap(op) => rows::attention_map(op),
         Op::LayerNorm(op) => rows::layer_norm(op, capabilities),
         Op::Unfold(op) => rows::unfold(op),
         Op::Tokens(op) => rows::tokens(op),

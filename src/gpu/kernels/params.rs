@@ -32,6 +32,19 @@ params!(AttentionParams {
     o_outer: u32,
     o_seq: u32,
 });
+params!(AttentionMapParams {
+    heads: u32,
+    head_dim: u32,
+    q_len: u32,
+    kv_len: u32,
+    scale: f32,
+    q_offset: u32,
+    q_outer: u32,
+    q_seq: u32,
+    k_offset: u32,
+    k_outer: u32,
+    k_seq: u32,
+});
 params!(UnfoldParams { len: u32, chans: u32, height: u32, width: u32, ph: u32, pw: u32, grid_h: u32, grid_w: u32 });
 params!(TokensParams { len: u32, patches: u32, width: u32, prefix: u32, pos_prefix: u32, pos: u32 });
 params!(PoolParams {

@@ -1,8 +1,10 @@
 //! The operations that have only one kernel. Each invocation computes a value, or each workgroup a row.
 
-use super::params::{AddParams, GluParams, LayerNormParams, PoolParams, TokensParams, UnfoldParams};
+use super::params::{
+    AddParams, AttentionMapParams, GluParams, LayerNormParams, PoolParams, TokensParams, UnfoldParams,
+};
 use super::{Capabilities, Dispatch, dispatch, spread};
-use crate::ops::{Add, Glu, LayerNorm, PixelSource, Pool, Tokens, Unfold};
+use crate::ops::{Add, AttentionMap, Glu, LayerNorm, PixelSource, Pool, Tokens, Unfold};
 
 /// Longest row that a norm keeps in registers: eight vec4s of 64 invocations, 64 of 8.
 const LONGEST_IN_REGISTERS: usize = 4 * 8 * 64;
@@ -20,6 +22,26 @@ pub fn layer_norm(op: &LayerNorm, capabilities: Capabilities) -> Dispatch {
     let mut dispatch = dispatch("layer_norm", &params, spread(op.groups, 1));
     dispatch.overrides = vec![("RMS", u32::from(op.rms))];
     dispatch
+}
+
+pub fn attention_map(op: &AttentionMap) -> Dispatch {
+    let [heads, head_dim, q_len, kv_len] = [op.heads, op.head_dim, op.q_len, op.kv_len].map(|value| value as u32);
+    let [[q_offset, q_outer, q_seq], [k_offset, k_outer, k_seq]] =
+        [op.q, op.k].map(|at| [at.offset as u32, at.outer as u32, at.seq as u32]);
+    let params = AttentionMapParams {
+        heads,
+        head_dim,
+        q_len,
+        kv_len,
+        scale: op.scale,
+        q_offset,
+        q_outer,
+        q_seq,
+        k_offset,
+        k_outer,
+        k_seq,
+    };
+    dispatch("attention_map", &params, [q_len.div_ceil(64), heads, op.outer as u32])
 }
 
 pub fn unfold(op: &Unfold) -> Dispatch {

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use super::params::{
-    AddParams, AttentionParams, GluParams, LayerNormParams, LinearParams, PeakParams, PoolParams, TokensParams,
-    UnfoldParams,
+    AddParams, AttentionMapParams, AttentionParams, GluParams, LayerNormParams, LinearParams, PeakParams, PoolParams,
+    TokensParams, UnfoldParams,
 };
 use super::{attention, linear};
 use crate::gpu::wgsl::{Constants, assemble};
@@ -176,6 +176,7 @@ pub static SHADERS: LazyLock<Vec<Shader>> = LazyLock::new(|| {
             workgroup: None,
             ..plain("attention_matrix", &[ATTENTION, wgsl!("attention_matrix")], AttentionParams::FIELDS, 3)
         },
+        plain("attention_map", &[wgsl!("attention_map")], AttentionMapParams::FIELDS, 2),
         plain("unfold_bytes", &[GROUPS, UNFOLD, wgsl!("unfold_bytes")], UnfoldParams::FIELDS, 2),
         plain("unfold_planes", &[GROUPS, UNFOLD, wgsl!("unfold_planes")], UnfoldParams::FIELDS, 1),
         plain("tokens", &[GROUPS, wgsl!("tokens")], TokensParams::FIELDS, 3),

@@ -35,11 +35,8 @@ impl Forward<'_> {
         match self.cfg.block {
             Block::PreNorm => {
                 let normed = self.norm(&at("norm1"), x)?;
-                let gamma = self.layer_scale(&at("ls1"));
-                let x = self.attention(&at("attn"), normed, only, gamma, Some(kept))?;
-                let normed = self.norm(&at("norm2"), x)?;
-                let gamma = self.layer_scale(&at("ls2"));
-                self.mlp(&at("mlp"), MlpShape::of(self.cfg), normed, gamma, Some(x))
+                self.last_normed(i, normed)?;
+                self.after_norm(i, normed, only, kept)
             }
             Block::PostNorm => {
                 let x = self.attention(&at("attn"), x, only, None, Some(kept))?;
@@ -82,8 +79,24 @@ impl Forward<'_> {
         }
     }
 
+    /// A pre-norm block from its first norm's result on, with `kept` as the residual.
+    pub(super) fn after_norm(
+        &mut self,
+        i: usize,
+        normed: TensorId,
+        only: Option<usize>,
+        kept: TensorId,
+    ) -> Result<TensorId> {
+        let at = |name: &str| format!("blocks.{i}.{name}");
+        let gamma = self.layer_scale(&at("ls1"));
+        let x = self.attention(&at("attn"), normed, only, gamma, Some(kept))?;
+        let normed = self.norm(&at("norm2"), x)?;
+        let gamma = self.layer_scale(&at("ls2"));
+        self.mlp(&at("mlp"), MlpShape::of(self.cfg), normed, gamma, Some(x))
+    }
+
     /// `x [B, T, D]` unchanged, or with `only` that token of it, `[B, 1, D]`.
-    fn keep(&mut self, x: TensorId, only: Option<usize>) -> Result<TensorId> {
+    pub(super) fn keep(&mut self, x: TensorId, only: Option<usize>) -> Result<TensorId> {
         let Some(token) = only else { return Ok(x) };
         let shape = self.graph.tensor(x).shape.clone();
         let y = self.graph.activation("token", &[shape[0], 1, shape[2]]);
@@ -142,6 +155,7 @@ impl Forward<'_> {
             Attends::Causal => (op.causal, op.kv_len) = (only.is_none(), only.map_or(tokens, |token| token + 1)),
             Attends::First(count) => op.kv_len = count,
         }
+        self.attention_maps(&op, q, k)?;
         if let Some(token) = only {
             (op.q_len, op.q.offset, op.o.outer) = (1, op.q.offset + token * op.q.seq, width);
         }

@@ -118,6 +118,7 @@ impl Forward<'_> {
             o: Strides { offset: 0, outer: width, seq: width },
             ..Attention::packed(self.batch, tokens, cfg.num_heads, cfg.head_dim, cfg.attn_scale)
         };
+        self.attention_maps(&op, q, k)?;
         let mixed = self.graph.activation("attn_pool", &[self.batch, width]);
         self.graph.push("attn_pool", Op::Attention(op), vec![Some(q), Some(k), Some(v)], mixed)?;
         let pooled = self.linear("attn_pool.proj", mixed, cfg.embed_dim, true, Epilogue::default())?;

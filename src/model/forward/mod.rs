@@ -2,6 +2,7 @@
 
 mod block;
 mod head;
+mod maps;
 
 use super::text::TEXT;
 use super::{Batch, Head, NormAxes, Pooling, VitConfig};
@@ -18,6 +19,9 @@ pub enum Input {
     Planes,
     /// `token_values` f32 `[B, T, D]`: a text's tokens, positions added.
     Tokens,
+    /// `last_normed` `[B, T, D]`, floats of the graph's precision: what the attention of the last block is given. The pass begins
+    /// there, and there are no `hidden_states`. Only for [`super::Block::PreNorm`].
+    LastNormed,
 }
 
 /// Which hidden states become outputs. `hidden_states.i` is the input of block i; for i = depth it is the last block's output.
@@ -41,6 +45,24 @@ impl Taps {
     }
 }
 
+/// Outputs that show what happens within blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Maps {
+    /// None.
+    None,
+    /// The attention of the layers from `first` to before `end`. Layers are the blocks, and behind them, if the model pools by
+    /// attention, the pooling. The heads of layer i from head h on are `attentions.i.h`, `[B, heads, queries, keys]`: all of
+    /// them from 0 on, or several parts if one would pass the limit.
+    Attention {
+        /// The first layer.
+        first: usize,
+        /// The layer after the last.
+        end: usize,
+    },
+    /// `last_normed` `[B, T, D]`, which [`Input::LastNormed`] takes.
+    LastNormed,
+}
+
 /// Describes one forward pass: the form of its input, and which outputs are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Request {
@@ -52,6 +74,8 @@ pub struct Request {
     pub last_hidden_state: bool,
     /// Which `hidden_states.i` are kept.
     pub taps: Taps,
+    /// Which outputs show what happens within blocks.
+    pub maps: Maps,
     /// What weights and activations are stored in.
     pub precision: Precision,
 }
@@ -65,19 +89,26 @@ pub struct Request {
 /// [`Error::Config`] for a configuration that is not valid; [`Error::Shape`] if an operation's operands do not fit.
 pub fn build(cfg: &VitConfig, request: Request, limit: u64) -> Result<Graph> {
     cfg.validate("the configuration")?;
+    let (batch, maps) = (request.batch, request.maps);
     let graph = match request.input {
-        Input::Bytes | Input::Planes => Graph::new(request.precision),
         Input::Tokens => Graph::named(request.precision, TEXT),
+        Input::Bytes | Input::Planes | Input::LastNormed => Graph::new(request.precision),
     };
-    let mut pass = Forward { graph, cfg, batch: request.batch, limit, classes: None };
-    let mut x = pass.embed(request.input)?;
+    let mut pass = Forward { graph, cfg, batch, limit, classes: None, maps, layer: 0, head: 0 };
     let only = last_token(cfg, request);
+    if request.input == Input::LastNormed {
+        let x = pass.rest(only)?;
+        pass.finish(x, request.last_hidden_state)?;
+        return Ok(pass.graph);
+    }
+    let mut x = pass.embed(request.input)?;
     for i in 0..cfg.depth {
         if request.taps.wants(i) {
             pass.graph.output(&format!("hidden_states.{i}"), x)?;
         }
         x = pass.block(i, x, only.filter(|_| i + 1 == cfg.depth))?;
         pass.keep_class(i, x)?;
+        (pass.layer, pass.head) = (i + 1, 0);
     }
     if request.taps.wants(cfg.depth) {
         pass.graph.output(&format!("hidden_states.{}", cfg.depth), x)?;
@@ -91,6 +122,7 @@ fn last_token(cfg: &VitConfig, request: Request) -> Option<usize> {
     let Pooling::Tokens(PoolKind::Token(token)) = cfg.pool else { return None };
     let whole = request.last_hidden_state
         || request.taps.wants(cfg.depth)
+        || request.maps.of_layer(cfg.depth.saturating_sub(1))
         || cfg.head == Head::Distilled
         || cfg.batch != Batch::Independent
         || cfg.norm_axes == NormAxes::Joint;
@@ -104,6 +136,10 @@ struct Forward<'a> {
     limit: u64,
     /// The class tokens of the last blocks, `[B, layers, D]`, if the pooling needs them.
     classes: Option<TensorId>,
+    maps: Maps,
+    /// The layer whose attention is computed next, and how many of its heads are there already.
+    layer: usize,
+    head: usize,
 }
 
 /// Steps applied to a product's result before it is stored: activation, layer scale, residual.
@@ -133,6 +169,7 @@ impl Forward<'_> {
                 let tokens = self.graph.input("token_values", &[self.batch, cfg.tokens(), cfg.embed_dim], Dtype::F32);
                 (PixelSource::Planes, vec![Some(tokens)])
             }
+            Input::LastNormed => return Err(Error::shape("last_normed", "is no picture")),
         };
         let (batch, chans, patch) = (self.batch, cfg.in_chans, cfg.patch_size);
         let unfold = Unfold { batch, chans, size: cfg.img_size, patch, source };

@@ -1,0 +1,119 @@
+//! Attention maps, rollout and relevance against PyTorch's hooks (`tests/goldens/insight.py`), on both executors.
+
+use vit_gpu::insight::{Fusion, Rollout, class_attention, relevance, rollout};
+use vit_gpu::internals::checkpoint::{Checkpoint, Tensors};
+use vit_gpu::{Device, Image, Session};
+
+use crate::compare::{OP, Tolerance, assert_close};
+use crate::device;
+use crate::models::{goldens, sessions};
+
+const MODELS: [&str; 6] =
+    ["timm_plain", "timm_registers", "timm_prenorm_avg", "timm_distilled", "timm_qk_norm", "timm_pool_map"];
+/// Logits, after a whole block and the head.
+const LOGITS: Tolerance = Tolerance { absolute: 1e-4, relative: 1e-4 };
+
+fn cat() -> Image {
+    Image::open(device::root().join("assets/cat.png")).unwrap()
+}
+
+fn open(name: &str) -> Checkpoint {
+    Checkpoint::open(goldens().join("models").join(name).to_str().unwrap()).unwrap()
+}
+
+fn on_processor(name: &str) -> Session {
+    Session::builder().device(Device::Cpu).threads(2).build(open(name)).unwrap()
+}
+
+#[test]
+fn maps_rollout_and_relevance_are_those_of_pytorch() {
+    for name in MODELS {
+        let golden = Tensors::open(&goldens().join("insight").join(format!("{name}.safetensors"))).unwrap();
+        for (device, session) in sessions(&open(name)) {
+            let what = |part: &str| format!("{name} on {device}: {part}");
+            let maps = session.attentions(&cat(), 0..session.attention_layers()).unwrap();
+            for i in 0..session.attention_layers() {
+                let (shape, want) = golden.values(&format!("attentions.{i}")).unwrap();
+                let got = maps.get(&format!("attentions.{i}")).unwrap();
+                assert_eq!(got.shape, shape, "{}", what("shape"));
+                assert_close(&what(&format!("layer {i}")), &got.values, &want, OP);
+            }
+            for (fusion, text) in [(Fusion::Mean, "mean.0.0"), (Fusion::Max, "max.0.5"), (Fusion::Min, "min.0.25")] {
+                let discard = text.split_once('.').unwrap().1.parse().unwrap();
+                let (_, want) = golden.values(&format!("rollout.{text}")).unwrap();
+                let got = rollout(&session, &cat(), Rollout { fusion, discard }).unwrap();
+                assert_eq!((got.rows, got.cols), session.model().patch_grid());
+                assert_close(&what(text), &got.values, &want, OP);
+            }
+            let Ok((_, want)) = golden.values("relevance") else { continue };
+            let got = relevance(&session, &cat(), None).unwrap();
+            assert_eq!(got.class, golden.values("class").unwrap().1[0] as usize, "{}", what("class"));
+            assert_close(&what("relevance"), &got.map.values, &want, LOGITS);
+        }
+    }
+}
+
+#[test]
+fn class_attention_is_the_first_row_or_the_mean_of_all() {
+    for (name, class_token) in [("timm_registers", true), ("timm_prenorm_avg", false)] {
+        let session = on_processor(name);
+        let layers = class_attention(&session, &cat(), 1..2).unwrap();
+        assert_eq!((layers.len(), layers[0].layer), (1, 1));
+        let whole = session.attentions(&cat(), 1..2).unwrap().0.remove(0);
+        let [_, heads, queries, keys] = whole.shape[..] else { panic!("{:?}", whole.shape) };
+        let patches = layers[0].heads[0].values.len();
+        assert_eq!(
+            (layers[0].heads.len(), patches),
+            (heads, session.model().patch_grid().0 * session.model().patch_grid().1)
+        );
+        for (head, map) in layers[0].heads.iter().enumerate() {
+            let rows = &whole.values[head * queries * keys..(head + 1) * queries * keys];
+            let of = |key: usize| match class_token {
+                true => rows[key],
+                false => rows.chunks_exact(keys).map(|row| row[key]).sum::<f32>() / queries as f32,
+            };
+            let want: Vec<f32> = (keys - patches..keys).map(of).collect();
+            assert_close(name, &map.values, &want, OP);
+        }
+        let mean = layers[0].mean().values[0];
+        let by_hand = layers[0].heads.iter().map(|map| map.values[0]).sum::<f32>() / heads as f32;
+        assert!((mean - by_hand).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn another_class_has_another_relevance() {
+    let session = on_processor("timm_plain");
+    let best = relevance(&session, &cat(), None).unwrap();
+    let other = relevance(&session, &cat(), Some((best.class + 1) % 7)).unwrap();
+    assert_ne!(best.map, other.map);
+}
+
+#[test]
+fn what_a_model_lacks_is_refused() {
+    let said = |error: vit_gpu::Error| error.to_string();
+    let session = on_processor("timm_plain");
+    let layers = session.attention_layers();
+    for layers in [0..0, layers..layers + 1, 0..usize::MAX] {
+        assert!(said(session.attentions(&cat(), layers).unwrap_err()).contains("the model has"));
+    }
+    assert!(said(relevance(&session, &cat(), Some(7)).unwrap_err()).contains("7 classes"));
+    for discard in [-0.1, 1.0, f32::NAN] {
+        assert!(rollout(&session, &cat(), Rollout { fusion: Fusion::Mean, discard }).is_err());
+    }
+    let error = relevance(&on_processor("timm_res_post"), &cat(), None).unwrap_err();
+    assert!(said(error).contains("pre-norm"));
+    assert!(matches!(relevance(&on_processor("timm_no_head"), &cat(), None), Err(vit_gpu::Error::NoHead { .. })));
+    // Its images attend to each other.
+    let session = on_processor("enc_batch_second");
+    let error = session.attentions(&cat(), 0..1).unwrap_err();
+    assert!(!said(error).is_empty());
+}
+
+#[test]
+fn parallel_branches_have_their_heads_side_by_side() {
+    let session = on_processor("timm_parallel_things");
+    let maps = session.attentions(&cat(), 0..1).unwrap();
+    let heads = session.checkpoint().config.num_heads;
+    assert!(maps.0[0].shape[1] > heads && maps.0[0].shape[1] % heads == 0, "{:?}", maps.0[0].shape);
+}
