@@ -102,7 +102,7 @@ mod tests {
             assert_eq!(read.shape().iter().map(|n| *n as usize).collect::<Vec<_>>(), shape);
             assert_eq!(read.into_vec::<f32>().unwrap().len(), values);
             let names = ["a\"b".to_owned(), "ü".to_owned()];
-            let file = [&safetensors_head(shape, &names)[..], &vec![0; 4 * values]].concat();
+            let file = [&safetensors_head(shape, "image", &names)[..], &vec![0; 4 * values]].concat();
             let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
             assert_eq!(tensors.tensor("embeddings").unwrap().shape(), shape);
             let (_, metadata) = safetensors::SafeTensors::read_metadata(&file).unwrap();
