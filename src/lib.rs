@@ -70,6 +70,11 @@ pub mod internals {
     pub use crate::session::normalize;
 }
 
+/// The programs in that page are tests.
+#[cfg(all(doctest, feature = "insight", feature = "bundled", feature = "decode"))]
+#[doc = include_str!("../docs/insight.md")]
+mod insight_page {}
+
 /// Sessions are shared between threads and moved to others.
 const _: () = {
     const fn shared<T: Send + Sync>() {}
