@@ -71,7 +71,10 @@ fn matched(
         let name = spec.name.trim_start_matches(crate::model::TEXT);
         let mut parts = match name {
             // Some files have a number, others a vector of one.
-            "logit_scale" | "logit_bias" => vec![Part::new(name, names.shape(name).unwrap_or(&[]))],
+            "logit_scale" | "logit_bias" => {
+                let one = names.shape(name).filter(|shape| shape.iter().product::<usize>() == 1);
+                vec![Part::new(name, one.unwrap_or(&[]))]
+            }
             _ => (text.recipe)(name, &spec.shape, names),
         };
         for part in &mut parts {

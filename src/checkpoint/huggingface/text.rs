@@ -45,13 +45,14 @@ fn text_config(names: &Names) -> Names {
 
 fn configure(names: &Names) -> Result<Option<TextTower>> {
     let own = own(names);
-    if !own.has(TOKENS) {
+    if !names.iter().any(|name| name.starts_with("text_model.")) {
         return Ok(None);
     }
+    let tokens = own.expect(TOKENS, 2, CLIP.name)?;
+    let (vocab_size, embed_dim) = (tokens[0], tokens[1]);
     let (siglip, config) = (is_siglip(names), text_config(names));
     let given = config.config.as_ref().unwrap_or(&Value::Null);
     config.only_known_in("text_config", given, &[&keys::TRANSFORMERS, &KEYS, &OWN_KEYS, &TEXT_KEYS])?;
-    let [vocab_size, embed_dim] = [0, 1].map(|axis| own.axis(TOKENS, axis));
     let context = own.expect(POSITIONS, 2, CLIP.name)?[0];
     config.agree("vocab_size", &own, TOKENS, 0)?;
     config.agree("hidden_size", &own, TOKENS, 1)?;

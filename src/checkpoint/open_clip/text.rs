@@ -73,10 +73,13 @@ fn text_cfg(names: &Names) -> Result<Names> {
 fn configure(names: &Names) -> Result<Option<TextTower>> {
     let own = own(names);
     let config = text_cfg(names)?;
-    if !own.has(TOKENS) {
+    let starts = ["text.", "transformer.", "token_embedding.", "positional_embedding", "ln_final."];
+    // A visual tower alone may have no prefix, but then it has no text tower beside it.
+    if names.has("conv1.weight") || !names.iter().any(|name| starts.iter().any(|start| name.starts_with(start))) {
         return Ok(None);
     }
-    let [vocab_size, embed_dim] = [0, 1].map(|axis| own.axis(TOKENS, axis));
+    let tokens = own.expect(TOKENS, 2, FAMILY.name)?;
+    let (vocab_size, embed_dim) = (tokens[0], tokens[1]);
     let context = own.expect(POSITIONS, 2, FAMILY.name)?[0];
     config.agree("vocab_size", &own, TOKENS, 0)?;
     config.agree("width", &own, TOKENS, 1)?;
