@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde_json::json;
-use vit_gpu::{Prediction, Session};
+use vit_gpu::{Prediction, Session, ZeroShot};
 
 use super::batches::Batches;
 use super::inputs::Input;
+use super::labels::LabelOptions;
 use super::options::{ImageOptions, OutputOptions, PhotoOptions, RunOptions, log_tuning};
 use super::outputs::{Convert, Encode, Format, about, parquet_of_classes, record};
 use super::sort::SortOptions;
@@ -26,6 +27,8 @@ pub struct Args {
     /// Output format: text, one JSON array, one JSON object per line, or CSV [default: what --output ends in, else text]
     #[arg(long, short = 'f', value_name = "text|json|jsonl|csv", value_parser = format)]
     format: Option<Format>,
+    #[command(flatten)]
+    labels: LabelOptions,
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
@@ -77,11 +80,13 @@ impl Args {
 
 pub fn run(args: &Args) -> Ended {
     let format = args.format()?;
+    let labels = args.labels.read()?;
     let inputs = args.photos.find(args.output.resume)?;
     let sorter = args.sort.sorter(args.output.resume)?;
     let output = args.output.open()?;
     let session = args.run.session()?;
-    let classes = session.checkpoint().config.num_classes;
+    let zero_shot = labels.as_ref().map(|labels| labels.embed(&session)).transpose()?;
+    let classes = zero_shot.as_ref().map_or(session.checkpoint().config.num_classes, ZeroShot::num_labels);
     let top_k = args.top_k.unwrap_or(if args.threshold.is_some() { classes.max(1) } else { 5 });
     let batches = Batches {
         session: &session,
@@ -90,7 +95,10 @@ pub fn run(args: &Args) -> Ended {
         batch_size: args.photos.batch_size,
     };
     let compute = |pixels: &[_]| {
-        let mut all = session.classify_pixels(pixels, top_k)?;
+        let mut all = match &zero_shot {
+            Some(zero_shot) => zero_shot.classify_pixels(pixels, top_k)?,
+            None => session.classify_pixels(pixels, top_k)?,
+        };
         if let Some(threshold) = args.threshold {
             all.iter_mut().flatten().for_each(|classes| classes.retain(|class| class.score >= threshold));
         }
@@ -101,8 +109,14 @@ pub fn run(args: &Args) -> Ended {
             sorter.sort(input, classes.first());
         }
     };
-    let rows = Rows { format, session: &session, threshold: args.threshold };
-    let ended = batches.write(output, &rows, args.options(format, top_k), compute, sort)?;
+    let mut options = args.options(format, top_k);
+    // Only what is written to a file can be resumed.
+    if let Some(labels) = labels.filter(|_| args.output.output.is_some()) {
+        options.extend(labels.options(&session)?);
+    }
+    let probabilities = zero_shot.is_some() || session.checkpoint().labels.scores().are_probabilities();
+    let rows = Rows { format, session: &session, threshold: args.threshold, probabilities };
+    let ended = batches.write(output, &rows, options, compute, sort)?;
     args.output.say(ended, inputs.len());
     log_tuning(&session);
     Ok(ended)
@@ -113,6 +127,8 @@ struct Rows<'a> {
     format: Format,
     session: &'a Session,
     threshold: Option<f32>,
+    /// Whether scores lie between 0 and 1.
+    probabilities: bool,
 }
 
 impl Encode<Vec<Prediction>> for Rows<'_> {
@@ -163,11 +179,10 @@ impl Rows<'_> {
     fn text(&self, input: &Input, result: &vit_gpu::Result<Vec<Prediction>>, out: &mut Vec<u8>) -> io::Result<()> {
         let Ok(predictions) = result else { return Ok(()) };
         writeln!(out, "{}", input.name())?;
-        let probabilities = self.session.checkpoint().labels.scores().are_probabilities();
         for Prediction { index, label, score } in predictions {
             let class = format!("class {index}");
             let label = label.as_deref().unwrap_or(&class);
-            if probabilities {
+            if self.probabilities {
                 writeln!(out, "  {:5.1} %  {label}", 100.0 * score)?;
             } else {
                 writeln!(out, "  {score:10.4}  {label}")?;

@@ -15,6 +15,7 @@ mod forward;
 mod hints;
 mod info;
 mod inputs;
+mod labels;
 mod logging;
 mod models;
 mod named;

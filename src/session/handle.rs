@@ -41,6 +41,11 @@ impl Session {
         Session(Arc::new(engine))
     }
 
+    #[cfg(feature = "text")]
+    pub(super) fn engine(&self) -> &Engine {
+        &self.0
+    }
+
     /// The model that the session runs.
     #[must_use]
     pub fn model(&self) -> &Model {

@@ -31,3 +31,5 @@ mod sealed;
 mod shaders;
 mod threads;
 mod tuning;
+mod words;
+mod words_cli;
