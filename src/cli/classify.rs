@@ -7,6 +7,7 @@ use serde_json::json;
 use vit_gpu::{Prediction, Session};
 
 use super::batches::Batches;
+use super::head::{HeadOptions, features};
 use super::inputs::Input;
 use super::options::{ImageOptions, OutputOptions, PhotoOptions, RunOptions, log_tuning};
 use super::outputs::{Convert, Encode, Format, about, parquet_of_classes, record};
@@ -30,6 +31,8 @@ pub struct Args {
     output: OutputOptions,
     #[command(flatten)]
     sort: SortOptions,
+    #[command(flatten)]
+    head: HeadOptions,
     #[command(flatten)]
     image: ImageOptions,
     #[command(flatten)]
@@ -81,7 +84,8 @@ pub fn run(args: &Args) -> Ended {
     let sorter = args.sort.sorter(args.output.resume)?;
     let output = args.output.open()?;
     let session = args.run.session()?;
-    let classes = session.checkpoint().config.num_classes;
+    let head = args.head.open(&session)?;
+    let classes = head.as_ref().map_or(session.checkpoint().config.num_classes, |head| head.labels().len());
     let top_k = args.top_k.unwrap_or(if args.threshold.is_some() { classes.max(1) } else { 5 });
     let batches = Batches {
         session: &session,
@@ -90,7 +94,13 @@ pub fn run(args: &Args) -> Ended {
         batch_size: args.photos.batch_size,
     };
     let compute = |pixels: &[_]| {
-        let mut all = session.classify_pixels(pixels, top_k)?;
+        let mut all = match &head {
+            Some(head) => {
+                let features = features(&session, head, pixels)?.into_iter();
+                features.map(|features| head.predictions(&features?, top_k)).collect()
+            }
+            None => session.classify_pixels(pixels, top_k)?,
+        };
         if let Some(threshold) = args.threshold {
             all.iter_mut().flatten().for_each(|classes| classes.retain(|class| class.score >= threshold));
         }
@@ -101,8 +111,11 @@ pub fn run(args: &Args) -> Ended {
             sorter.sort(input, classes.first());
         }
     };
-    let rows = Rows { format, session: &session, threshold: args.threshold };
-    let ended = batches.write(output, &rows, args.options(format, top_k), compute, sort)?;
+    let probabilities = head.is_some() || session.checkpoint().labels.scores().are_probabilities();
+    let rows = Rows { format, session: &session, threshold: args.threshold, probabilities };
+    let mut options = args.options(format, top_k);
+    options.extend(args.head.digest()?);
+    let ended = batches.write(output, &rows, options, compute, sort)?;
     args.output.say(ended, inputs.len());
     log_tuning(&session);
     Ok(ended)
@@ -113,6 +126,8 @@ struct Rows<'a> {
     format: Format,
     session: &'a Session,
     threshold: Option<f32>,
+    /// Whether scores are probabilities.
+    probabilities: bool,
 }
 
 impl Encode<Vec<Prediction>> for Rows<'_> {
@@ -163,11 +178,10 @@ impl Rows<'_> {
     fn text(&self, input: &Input, result: &vit_gpu::Result<Vec<Prediction>>, out: &mut Vec<u8>) -> io::Result<()> {
         let Ok(predictions) = result else { return Ok(()) };
         writeln!(out, "{}", input.name())?;
-        let probabilities = self.session.checkpoint().labels.scores().are_probabilities();
         for Prediction { index, label, score } in predictions {
             let class = format!("class {index}");
             let label = label.as_deref().unwrap_or(&class);
-            if probabilities {
+            if self.probabilities {
                 writeln!(out, "  {:5.1} %  {label}", 100.0 * score)?;
             } else {
                 writeln!(out, "  {score:10.4}  {label}")?;
