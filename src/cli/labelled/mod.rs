@@ -81,8 +81,10 @@ pub fn in_folders(dir: &Path, options: &FolderOptions) -> Result<Labelled, Failu
             "{shown}: no folders in this folder, and each class needs one with its photos"
         )));
     }
-    if loose > 0 {
-        log::info!("{shown}: {loose} files are in no class's folder, and are left out");
+    match loose {
+        0 => {}
+        1 => log::info!("{shown}: 1 file is in no class's folder, and is left out"),
+        _ => log::info!("{shown}: {loose} files are in no class's folder, and are left out"),
     }
     let mut found = Labelled { source: dir.to_path_buf(), inputs: Vec::new(), labels: Vec::new(), names: Vec::new() };
     for (name, path) in folders {

@@ -134,7 +134,7 @@ pub fn run(args: &Args) -> Ended {
     facts.push(("features", format!("{} ({} values)", features.name(), features.dim(session.model()))));
     facts.push(("classifier", trained.text));
     facts.push(("trained on", format!("{} images", train.images.len())));
-    let from = args.test.as_ref().map_or("held out of them".to_owned(), |dir| format!("in {}", dir.display()));
+    let from = args.test.as_ref().map_or("that were held out".to_owned(), |dir| format!("in {}", dir.display()));
     facts.push(("measured on", format!("{} images {from}", held_out.images.len())));
     let judged: vit_gpu::Result<Vec<Judged>> = held_out
         .features

@@ -16,13 +16,14 @@ const BLUE: RGBColor = RGBColor(31, 95, 168);
 const LETTERS: usize = 18;
 
 /// Draws on an area of this size. What is black becomes the colour of the page's text, so that it can be read on any background.
-fn drawn(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn<()>) -> Drawn<String> {
+fn drawn(what: &str, size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn<()>) -> Drawn<String> {
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
     draw(&area)?;
     area.present()?;
     drop(area);
-    Ok(svg.replace("\"#000000\"", "\"currentColor\""))
+    let svg = svg.replace("\"#000000\"", "\"currentColor\"");
+    Ok(svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{what}\" "), 1))
 }
 
 fn text<'a>(size: u32, position: (HPos, VPos)) -> TextStyle<'a> {
@@ -37,8 +38,6 @@ pub fn matrix(confusion: &Confusion, shown: &[usize], classes: &Classes) -> Draw
         13..=20 => 34,
         _ => 22,
     };
-    let (left, top, side) = (160, 150, cell * shown.len() as i32);
-    let size = ((left + side + 10) as u32, (top + side + 10) as u32);
     let name = |class: usize| {
         let name = classes.shown(class);
         if name.chars().count() <= LETTERS {
@@ -46,7 +45,11 @@ pub fn matrix(confusion: &Confusion, shown: &[usize], classes: &Classes) -> Draw
         }
         name.chars().take(LETTERS - 1).chain(['…']).collect()
     };
-    drawn(size, |area| {
+    // Room for the longest name, and for what stands beside the corner.
+    let longest = shown.iter().map(|class| name(*class).chars().count()).max().unwrap_or(0).max(10) as i32;
+    let (left, top, side) = (8 * longest + 16, 8 * longest + 16, cell * shown.len() as i32);
+    let size = ((left + side + 10) as u32, (top + side + 10) as u32);
+    drawn("confusion matrix", size, |area| {
         let names = text(13, (HPos::Right, VPos::Center));
         let upright = text(13, (HPos::Left, VPos::Center)).transform(FontTransform::Rotate270);
         for (i, class) in shown.iter().enumerate() {
@@ -78,13 +81,17 @@ pub fn matrix(confusion: &Confusion, shown: &[usize], classes: &Classes) -> Draw
 
 /// How often predictions are right, by their confidence; below, how many there are.
 pub fn reliability(bins: &[Bin]) -> Drawn<String> {
-    drawn((420, 460), |area| {
+    drawn("reliability diagram", (420, 460), |area| {
         let (upper, lower) = area.split_vertically(340);
         let axes = |chart: &mut ChartContext<'_, SVGBackend<'_>, Plane>, x: &str, y: &str| -> Drawn<()> {
             let style = text(12, (HPos::Center, VPos::Top));
             let mut mesh = chart.configure_mesh();
             mesh.disable_mesh().x_desc(x).y_desc(y).label_style(style.clone()).axis_desc_style(style).axis_style(BLACK);
-            Ok(mesh.x_labels(6).y_labels(6).draw()?)
+            let number = |value: &f64| {
+                let digits = if value.fract() == 0.0 { 0 } else { 1 };
+                format!("{value:.digits$}")
+            };
+            Ok(mesh.x_labels(6).y_labels(6).x_label_formatter(&number).y_label_formatter(&number).draw()?)
         };
         let mut chart = ChartBuilder::on(&upper)
             .margin(10)

@@ -19,7 +19,10 @@ impl Several<'_> {
     pub fn whole(&self) -> Vec<(&'static str, String)> {
         let mean = self.figures.mean_average_precision;
         vec![
-            ("mean avg. precision", mean.map_or("no label occurs".to_owned(), |mean| format!("{mean:.4}"))),
+            (
+                "average precision",
+                mean.map_or("no label occurs".to_owned(), |mean| format!("{mean:.4}, mean of labels")),
+            ),
             ("all labels right", format!("{:.2} %", 100.0 * self.figures.exact_match)),
         ]
     }
