@@ -120,7 +120,7 @@ pub struct Adapter {
     pub name: String,
     /// `discrete`, `integrated`, `virtual`, `software` or `other`.
     pub kind: &'static str,
-    /// `Vulkan`, `Metal` or `DX12`.
+    /// `Vulkan`, `Metal` or `DX12`; `WebGPU` in a browser.
     pub backend: &'static str,
     /// Driver and version.
     pub driver: String,

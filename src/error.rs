@@ -228,6 +228,9 @@ pub enum Error {
         /// The host, the file, the revision and why.
         reason: String,
     },
+    /// Nothing may block in a browser. Only methods whose names end in `_async` can wait for a device there.
+    #[error("this would block, which a browser does not allow: call the method whose name ends in `_async`")]
+    Blocking,
     /// The crate was built without a feature that this needs.
     #[error("{what} needs the feature `{feature}`, which this build of vit-gpu does not have")]
     Feature {
@@ -336,7 +339,7 @@ impl Error {
     }
 
     /// A device's error that another library's error is the reason for.
-    #[cfg(any(feature = "gpu", feature = "cpu"))]
+    #[cfg(any(feature = "gpu", all(feature = "cpu", not(target_family = "wasm"))))]
     pub(crate) fn device_by(adapter: impl Into<String>, source: impl Into<Source>) -> Error {
         let source = source.into();
         Error::Device { adapter: adapter.into(), reason: one_line(&source), source: Some(source) }

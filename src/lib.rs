@@ -28,8 +28,9 @@ pub use session::{Classifier, Embedder, Model, Output, Outputs, Progress, Sessio
 #[cfg(feature = "hub")]
 pub use session::{Pulled, pull};
 
-/// Every Vulkan, Metal and DX12 adapter, in a stable order: [`Device::Index`] is a position in it. Needs the feature `gpu`.
-#[cfg(feature = "gpu")]
+/// Every Vulkan, Metal and DX12 adapter, in a stable order: [`Device::Index`] is a position in it. Needs the feature `gpu`; a
+/// browser has no such list.
+#[cfg(all(feature = "gpu", not(target_family = "wasm")))]
 #[must_use]
 pub fn adapters() -> Vec<Adapter> {
     pollster::block_on(gpu::adapters())
@@ -63,6 +64,11 @@ pub mod internals {
     );
     pub use crate::session::normalize;
 }
+
+/// The programs in that page are tests.
+#[cfg(all(doctest, feature = "insight", feature = "bundled", feature = "decode"))]
+#[doc = include_str!("../docs/insight.md")]
+mod insight_page {}
 
 /// Sessions are shared between threads and moved to others.
 const _: () = {

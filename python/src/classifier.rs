@@ -16,7 +16,9 @@ use crate::results::{predictions, rows};
 /// A model that names what is in an image.
 ///
 /// Args:
-///     model: A folder with `model.safetensors` and `config.json`, or a `.safetensors` or `.npz` file. None is the small model
+///     model: A folder with `model.safetensors` and `config.json`, or a `.safetensors` or `.npz` file; or, if there is no such path,
+///         a name on the Hugging Face Hub (owner/name[@revision], or a short name of `vit-gpu models`), which is downloaded into
+///         the cache that `huggingface_hub` uses unless it is there. None is the small model
 ///         within the package, which knows CIFAR-10's ten classes.
 ///     device: "auto" (the best real GPU, else the processor), "gpu", "cpu", a part of an adapter's name, or an adapter's index
 ///         in `adapters()`.

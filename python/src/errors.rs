@@ -38,6 +38,7 @@ pub fn exception(error: &Error) -> PyErr {
         | Error::UnusedTensors { .. }
         | Error::Model { .. }
         | Error::ImageSize { .. }
+        | Error::Hub { .. }
         | Error::NoHead { .. } => ModelError::new_err(text),
         Error::Argument { .. } => ArgumentError::new_err(text),
         _ => VitGpuError::new_err(text),

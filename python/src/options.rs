@@ -51,8 +51,10 @@ pub fn session(
         let model = match (model, size) {
             (None, None) => Model::bundled(),
             (None, Some(size)) => Model::bundled_at(size),
-            (Some(path), None) => Model::open(path),
-            (Some(path), Some(size)) => Model::open_at(path, size),
+            (Some(path), size) => match path.to_str() {
+                Some(name) => Model::named(name, size, |_| {}),
+                None => Model::open(path),
+            },
         };
         builder.build(model?)
     };

@@ -17,6 +17,7 @@ mod json;
 mod keys;
 mod lora;
 mod matching;
+mod memory;
 mod meta;
 mod names;
 #[cfg(feature = "npz")]
@@ -218,31 +219,6 @@ impl Checkpoint {
         let config = serde_json::from_str(config).map_err(|error| Error::config_by(name, error))?;
         let size = image_size.map_or(Size::Own, Size::Asked);
         Checkpoint::from_tensors(name, Tensors::from_static(name, weights)?, Some(config), None, size)
-    }
-
-    /// Opens a model that is in memory: a `.safetensors` or `.npz` file's bytes, and the texts of its `config.json` (or
-    /// `open_clip_config.json`) and `preprocessor_config.json`, where it has them. `name` is what messages call it.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::open`].
-    pub fn from_bytes(
-        name: &str,
-        weights: Vec<u8>,
-        config: Option<&str>,
-        preprocessor: Option<&str>,
-    ) -> Result<Checkpoint> {
-        let json = |file: &str, text: &str| {
-            let file = format!("{name} ({file})");
-            json::object(&file, json::parse(&file, text.as_bytes())?)
-        };
-        let config = config.map(|text| json("config.json", text)).transpose()?;
-        let file = "preprocessor_config.json";
-        let preprocessor = preprocessor.map(|text| json(file, text).map(|json| (format!("{name} ({file})"), json)));
-        let tensors = Tensors::from_bytes(name, weights)?;
-        if let Some(sign) = files::adapted(&tensors) {
-            return Err(Error::model(name, format!("{sign}, not a whole model: open the folder that it is in")));
-        }
-        Checkpoint::from_tensors(name, tensors, config, preprocessor.transpose()?, Size::Own)
     }
 
     fn random(name: &str, spec: &str, image_size: Option<(usize, usize)>) -> Result<Checkpoint> {

@@ -48,6 +48,21 @@ impl Tensors {
         Ok(tensors)
     }
 
+    /// Reads a file through a reader, when its values are needed; an `.npz` archive is read whole at once.
+    pub(super) fn from_seekable(name: &str, mut reader: Box<dyn ReadSeek>) -> Result<Tensors> {
+        let io = || Error::io(name);
+        let mut start = Vec::new();
+        reader.rewind().map_err(io())?;
+        (&mut reader).take(foreign::LOOKED_AT as u64).read_to_end(&mut start).map_err(io())?;
+        if foreign::format(&start) == Some(foreign::NPZ) {
+            reader.read_to_end(&mut start).map_err(io())?;
+            return archive_in_memory(name, start);
+        }
+        let mut tensors = Tensors::empty(name.to_owned());
+        tensors.add(Path::new(name), reader)?;
+        Ok(tensors)
+    }
+
     /// Opens files that together are one model; no tensor may be in two of them.
     pub fn open_all(name: String, paths: &[PathBuf]) -> Result<Tensors> {
         let mut tensors = Tensors::empty(name);

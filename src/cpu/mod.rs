@@ -10,12 +10,14 @@ mod math;
 mod memory;
 mod pack;
 mod peak;
+mod pool;
 mod run;
 mod weights;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use memory::Memory;
+use pool::Pool;
 use run::{Owned, Run};
 use weights::{OfTensors, Weights, load, of_tensors};
 
@@ -37,7 +39,7 @@ pub struct CpuExecutor {
     memory: Arc<Mutex<Vec<Memory>>>,
     /// One turn: a run uses all threads, so a second one at a time would only take more memory.
     turn: Arc<async_lock::Semaphore>,
-    threads: rayon::ThreadPool,
+    threads: Pool,
 }
 
 impl CpuExecutor {
@@ -46,11 +48,7 @@ impl CpuExecutor {
     /// # Errors
     /// [`Error::Device`] if the threads can't be started.
     pub fn new(loader: Arc<dyn WeightLoader>, threads: usize) -> Result<Self> {
-        let threads = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("vit-gpu-cpu-{i}"))
-            .build()
-            .map_err(|error| Error::device_by("cpu", error))?;
+        let threads = Pool::new(threads)?;
         let turn = Arc::new(async_lock::Semaphore::new(1));
         Ok(CpuExecutor { loader, weights: Default::default(), memory: Arc::default(), turn, threads })
     }

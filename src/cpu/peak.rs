@@ -1,12 +1,11 @@
 //! Measures the highest rates of the processor, by multiply-adds in registers and by a large copy.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::executor::Peak;
+use crate::executor::{Instant, Peak};
 
 /// Number of floats in the source, and in the destination, of the copy: 64 MiB each.
 const COPIED: usize = 16 << 20;

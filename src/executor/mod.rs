@@ -1,14 +1,20 @@
 //! What runs plans: the processor or a GPU, behind one trait. A run is started, and finished.
 
+#[cfg(any(feature = "gpu", feature = "cpu"))]
+mod clock;
 mod report;
 mod signal;
+mod wait;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+#[cfg(any(feature = "gpu", feature = "cpu"))]
+pub use clock::Instant;
 pub use report::{Choice, OpTime, Peak, Startup, Tuning};
 pub use signal::{Signal, job};
+pub use wait::wait;
 
 use crate::error::Result;
 use crate::graph::Plan;
@@ -85,5 +91,5 @@ impl Running {
 /// # Errors
 /// As [`Executor::start`].
 pub fn run(executor: &dyn Executor, plan: &Arc<Plan>, inputs: &Inputs<'_>) -> Result<Vec<Vec<f32>>> {
-    pollster::block_on(async { executor.start(plan, inputs).await?.finish().await })
+    wait(async { executor.start(plan, inputs).await?.finish().await })
 }

@@ -3,6 +3,9 @@
 use crate::device::{Adapter, Device, MatrixShape};
 use crate::error::{Error, Result};
 
+/// Where adapters are looked for.
+const BACKENDS: &str = if cfg!(target_family = "wasm") { "WebGPU" } else { "Vulkan, Metal or DX12" };
+
 /// An adapter with its report.
 pub(super) struct Candidate {
     pub adapter: wgpu::Adapter,
@@ -27,7 +30,7 @@ pub fn automatic(reports: &[Adapter]) -> (Option<usize>, String) {
     let low_power = std::env::var("WGPU_POWER_PREF").is_ok_and(|value| value.eq_ignore_ascii_case("low"));
     real.sort_by_key(|&i| (rank(reports[i].kind, low_power), i));
     match real[..] {
-        [] if reports.is_empty() => (None, "there is no Vulkan, Metal or DX12 adapter".to_owned()),
+        [] if reports.is_empty() => (None, format!("there is no {BACKENDS} adapter")),
         [] => (None, "only software adapters were found, which are used only if they are named".to_owned()),
         [only] => (Some(only), "it is the only real GPU".to_owned()),
         [first, ..] if low_power => (Some(first), format!("WGPU_POWER_PREF=low prefers {} ones", reports[first].kind)),
@@ -119,6 +122,13 @@ async fn candidates() -> Vec<Candidate> {
 
 fn report(adapter: &wgpu::Adapter) -> Adapter {
     let (info, features, limits) = (adapter.get_info(), adapter.features(), adapter.limits());
+    let backend = match info.backend {
+        wgpu::Backend::Vulkan => "Vulkan",
+        wgpu::Backend::Metal => "Metal",
+        wgpu::Backend::Dx12 => "DX12",
+        wgpu::Backend::BrowserWebGpu => "WebGPU",
+        _ => "other",
+    };
     let scalar = |kind: wgpu::CooperativeScalarType| format!("{kind:?}").to_lowercase();
     Adapter {
         kind: match info.device_type {
@@ -128,15 +138,10 @@ fn report(adapter: &wgpu::Adapter) -> Adapter {
             wgpu::DeviceType::Cpu => "software",
             wgpu::DeviceType::Other => "other",
         },
-        backend: match info.backend {
-            wgpu::Backend::Vulkan => "Vulkan",
-            wgpu::Backend::Metal => "Metal",
-            wgpu::Backend::Dx12 => "DX12",
-            wgpu::Backend::BrowserWebGpu => "WebGPU",
-            _ => "other",
-        },
+        backend,
         driver: [info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().to_owned(),
-        name: info.name,
+        // Browsers tell little of an adapter, often no name.
+        name: if info.name.is_empty() { backend.to_owned() } else { info.name },
         f16: features.contains(wgpu::Features::SHADER_F16),
         subgroups: features
             .contains(wgpu::Features::SUBGROUP)

@@ -1,11 +1,10 @@
 //! Runs one operation by itself. Tests and the choice of kernels use this to compare a shader with its reference.
 
-use std::time::Instant;
-
 use super::device::OpenDevice;
 use super::kernels::{Capabilities, Dispatch, candidates, element_type, select, transposed};
 use super::weights::{encode, transpose_rows};
 use crate::error::{Error, Result};
+use crate::executor::Instant;
 use crate::graph::Precision;
 use crate::ops::{Data, Op};
 

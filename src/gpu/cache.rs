@@ -8,19 +8,25 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use etcetera::BaseStrategy;
-
 use crate::device::Adapter;
 
 /// The folder where kernel choices and compiled pipelines are kept; it may not exist yet. `None` where `VIT_GPU_CACHE` is
 /// empty, which turns both off, or where the user has no home folder.
+#[cfg(not(target_family = "wasm"))]
 #[must_use]
 pub fn cache_folder() -> Option<PathBuf> {
     match std::env::var_os("VIT_GPU_CACHE") {
         Some(folder) if folder.is_empty() => None,
         Some(folder) => Some(PathBuf::from(folder)),
-        None => Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("vit-gpu")),
+        None => Some(etcetera::BaseStrategy::cache_dir(&etcetera::choose_base_strategy().ok()?).join("vit-gpu")),
     }
+}
+
+/// A browser has no folders: nothing is kept.
+#[cfg(target_family = "wasm")]
+#[must_use]
+pub fn cache_folder() -> Option<PathBuf> {
+    None
 }
 
 /// The file called `name` for an adapter with this driver and this version of the crate.
@@ -43,10 +49,12 @@ pub fn fnv1a(bytes: &[u8]) -> u128 {
 
 /// Writes a file whole or not at all: a reader never sees half of it.
 pub fn write(file: &Path, bytes: &[u8]) {
-    let Ok((mut part, path)) = create_new(file, "part") else { return };
-    let written = part.write_all(bytes);
-    // Windows renames no file that is open.
-    drop(part);
+    let Ok((part, path)) = create_new(file, "part") else { return };
+    // Windows renames no file that is open: this one is closed where it ends.
+    let written = {
+        let mut part = part;
+        part.write_all(bytes)
+    };
     if written.and_then(|()| std::fs::rename(&path, file)).is_err() {
         let _ = std::fs::remove_file(&path);
     }

@@ -10,6 +10,7 @@ mod kernels;
 mod one_op;
 mod peak;
 mod pipeline_cache;
+#[cfg_attr(target_family = "wasm", path = "poller_web.rs")]
 mod poller;
 mod prepare;
 mod profile;

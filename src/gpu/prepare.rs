@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::device::OpenDevice;
 use super::kernels::{Capabilities, Dispatch, select, transposed};
@@ -10,7 +9,7 @@ use super::readback::ReadbackRing;
 use super::tune::Tuner;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::executor::Startup;
+use crate::executor::{Instant, Startup};
 use crate::graph::{Dtype, Kind, Node, Plan, TensorId};
 use crate::ops::Cost;
 

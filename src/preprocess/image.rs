@@ -42,6 +42,20 @@ impl Image {
         Ok(Image { width, height, data: Arc::new(data) })
     }
 
+    /// Makes an image of RGBA bytes: rows from the top, four bytes a pixel, as a browser's canvas gives them. The fourth, alpha,
+    /// is dropped, as when files are decoded.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if either side is 0 or `data` is not `4·width·height` bytes.
+    pub fn from_rgba(width: usize, height: usize, data: &[u8]) -> Result<Image> {
+        let (pixels, rest) = data.as_chunks::<4>();
+        if !rest.is_empty() || width.checked_mul(height) != Some(pixels.len()) {
+            let reason = format!("{width}x{height} RGBA pixels can't be {} bytes", data.len());
+            return Err(Error::image("image", reason));
+        }
+        Image::from_rgb(width, height, pixels.iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect())
+    }
+
     /// Width in pixels.
     #[must_use]
     pub fn width(&self) -> usize {

@@ -11,7 +11,7 @@ use super::unblock::unblock;
 use super::watched::Watched;
 use crate::device::{Device, Kernels};
 use crate::error::{Error, Result};
-use crate::executor::Executor;
+use crate::executor::{Executor, wait};
 use crate::graph::Precision;
 use crate::model::WeightLoader;
 
@@ -102,7 +102,7 @@ impl SessionBuilder {
     /// [`Error::NoDevice`] if nothing (or too much) matches; [`Error::Device`] if the device can't be opened;
     /// [`Error::Precision`] if it does not compute in the precision; [`Error::Feature`] if this build lacks the kind of device.
     pub fn build(self, model: impl Into<Model>) -> Result<Session> {
-        pollster::block_on(self.open(model.into()))
+        wait(self.open(model.into()))
     }
 
     /// As [`SessionBuilder::build`], without blocking.
@@ -111,7 +111,7 @@ impl SessionBuilder {
     /// As [`SessionBuilder::build`].
     pub async fn build_async(self, model: impl Into<Model>) -> Result<Session> {
         let model = model.into();
-        unblock(move || self.build(model)).await
+        unblock(async move || self.open(model).await).await
     }
 
     async fn open(self, model: Model) -> Result<Session> {

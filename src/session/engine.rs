@@ -9,7 +9,7 @@ use super::progress::Listener;
 use super::watched::Watched;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::executor::{Executor, OpTime, Running};
+use crate::executor::{Executor, OpTime, Running, wait};
 use crate::graph::{Plan, Precision};
 use crate::model::{Batch, Input, Maps, Request, Taps, build};
 use crate::ops::{Cost, Data};
@@ -163,7 +163,7 @@ impl Engine {
         let (h, w) = self.checkpoint().config.img_size;
         let bytes = vec![0u8; batch * 3 * h * w];
         let inputs = [("pixels", Data::U8(&bytes)), ("normalize", Data::F32(&self.table))];
-        pollster::block_on(self.executor.profile(&plan, &inputs))
+        wait(self.executor.profile(&plan, &inputs))
     }
 
     fn limit(&self) -> u64 {

@@ -10,7 +10,7 @@ use super::tasks::Each;
 use super::unblock::unblock;
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::executor::{OpTime, Peak, Startup, Tuning};
+use crate::executor::{OpTime, Peak, Startup, Tuning, wait};
 use crate::graph::Precision;
 use crate::labels::Prediction;
 use crate::model::Batch;
@@ -21,6 +21,9 @@ use crate::preprocess::{Image, Pixels};
 ///
 /// Clones share everything. Threads may share one, a pool's threads too: their calls take turns on the device. Methods whose
 /// names end in `_async` never block the thread that awaits them; all others do.
+///
+/// In a browser, where nothing may block and nothing runs beside, `_async` methods do their work where they are awaited, and the
+/// others fail with [`Error::Blocking`](crate::Error::Blocking) unless the session is on the processor.
 ///
 /// Weights are read and, on a GPU, kernels compiled at the first call, which therefore takes longer.
 #[derive(Clone)]
@@ -76,7 +79,7 @@ impl Session {
     /// # Errors
     /// As [`Session::classify`], for what stops all images.
     pub fn classify_each(&self, images: &[Image], top_k: usize) -> Result<Each<Vec<Prediction>>> {
-        pollster::block_on(self.0.of_images(images, async |pixels| self.0.classify(pixels, top_k).await))
+        wait(self.0.classify_images(images, top_k))
     }
 
     /// As [`Session::classify_each`], without blocking.
@@ -85,7 +88,7 @@ impl Session {
     /// As [`Session::classify`], for what stops all images.
     pub async fn classify_async(&self, images: &[Image], top_k: usize) -> Result<Each<Vec<Prediction>>> {
         let (session, images) = (self.clone(), images.to_vec());
-        unblock(move || session.classify_each(&images, top_k)).await
+        unblock(async move || session.0.classify_images(&images, top_k).await).await
     }
 
     /// The logits of each image, [`Model::num_classes`] values, where an image without a result fails alone.
@@ -93,7 +96,16 @@ impl Session {
     /// # Errors
     /// As [`Session::classify`], for what stops all images.
     pub fn logits_each(&self, images: &[Image]) -> Result<Each<Vec<f32>>> {
-        pollster::block_on(self.0.of_images(images, async |pixels| self.0.logits(pixels).await))
+        wait(self.0.logits_images(images))
+    }
+
+    /// As [`Session::logits_each`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Session::classify`], for what stops all images.
+    pub async fn logits_async(&self, images: &[Image]) -> Result<Each<Vec<f32>>> {
+        let (session, images) = (self.clone(), images.to_vec());
+        unblock(async move || session.0.logits_images(&images).await).await
     }
 
     /// The pooled vector of each image: what the head is given, or the pooler's or projection's output;
@@ -111,7 +123,7 @@ impl Session {
     /// # Errors
     /// As [`Session::embed`], for what stops all images.
     pub fn embed_each(&self, images: &[Image]) -> Result<Each<Vec<f32>>> {
-        pollster::block_on(self.0.of_images(images, async |pixels| self.0.embed(pixels).await))
+        wait(self.0.embed_images(images))
     }
 
     /// As [`Session::embed_each`], without blocking.
@@ -120,7 +132,7 @@ impl Session {
     /// As [`Session::embed`], for what stops all images.
     pub async fn embed_async(&self, images: &[Image]) -> Result<Each<Vec<f32>>> {
         let (session, images) = (self.clone(), images.to_vec());
-        unblock(move || session.embed_each(&images)).await
+        unblock(async move || session.0.embed_images(&images).await).await
     }
 
     /// The tokens of each image, row-major `[T, D]` as [`Model::token_shape`] says: of the last hidden state, or of hidden state
@@ -138,7 +150,7 @@ impl Session {
     /// # Errors
     /// As [`Session::tokens`], for what stops all images.
     pub fn tokens_each(&self, images: &[Image], layer: Option<usize>) -> Result<Each<Vec<f32>>> {
-        pollster::block_on(self.0.of_images(images, async |pixels| self.0.tokens(pixels, layer).await))
+        wait(self.0.of_images(images, async |pixels| self.0.tokens(pixels, layer).await))
     }
 
     /// How many layers have attention: the blocks, and behind them the pooling, if the model pools by attention.
@@ -181,7 +193,7 @@ impl Session {
     /// [`Error::Shape`](crate::Error::Shape) if `pixel_values` is not a whole number of images of the model's size;
     /// [`Error::NotFinite`](crate::Error::NotFinite) names the first output, and the image, that holds a NaN or an infinity.
     pub fn forward(&self, pixel_values: &[f32], taps: bool) -> Result<Outputs> {
-        pollster::block_on(self.0.forward(pixel_values, taps))
+        wait(self.0.forward(pixel_values, taps))
     }
 
     /// As [`Session::forward`], without blocking.
@@ -190,7 +202,7 @@ impl Session {
     /// As [`Session::forward`].
     pub async fn forward_async(&self, pixel_values: Vec<f32>, taps: bool) -> Result<Outputs> {
         let session = self.clone();
-        unblock(move || session.forward(&pixel_values, taps)).await
+        unblock(async move || session.0.forward(&pixel_values, taps).await).await
     }
 }
 
@@ -206,7 +218,7 @@ impl Session {
     }
 
     pub fn classify_pixels(&self, pixels: &[Pixels], top_k: usize) -> Result<Each<Vec<Prediction>>> {
-        pollster::block_on(self.0.classify(pixels, top_k))
+        wait(self.0.classify(pixels, top_k))
     }
 
     pub fn logits_of_pixels(&self, pixels: &[Pixels]) -> Result<Each<Vec<f32>>> {
@@ -214,11 +226,11 @@ impl Session {
     }
 
     pub fn embed_pixels(&self, pixels: &[Pixels]) -> Result<Each<Vec<f32>>> {
-        pollster::block_on(self.0.embed(pixels))
+        wait(self.0.embed(pixels))
     }
 
     pub fn tokens_of_pixels(&self, pixels: &[Pixels], layer: Option<usize>) -> Result<Each<Vec<f32>>> {
-        pollster::block_on(self.0.tokens(pixels, layer))
+        wait(self.0.tokens(pixels, layer))
     }
 
     pub fn last_normed(&self, image: &Image) -> Result<Outputs> {
@@ -251,7 +263,7 @@ impl Session {
     }
 
     pub fn peak(&self) -> Result<Peak> {
-        pollster::block_on(self.0.executor.peak())
+        wait(self.0.executor.peak())
     }
 
     pub fn profile(&self, batch: usize) -> Result<Option<Vec<OpTime>>> {

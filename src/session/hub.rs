@@ -1,6 +1,6 @@
 //! Models by name.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::model::Model;
 use super::progress::Progress;
@@ -51,6 +51,34 @@ pub fn pull(name: &str, mut on_progress: impl FnMut(Progress)) -> Result<Pulled>
 }
 
 impl Model {
+    /// Opens a model that a user named, as the program does: a path if it exists, else a name on the hub (see [`pull`]); at
+    /// another image size (height, width) if one is given. Of an adapter on disk, the base model is taken from the hub if it is
+    /// named and not here. Needs the feature `hub`.
+    ///
+    /// # Errors
+    /// As [`pull`], [`Model::open`] and [`Model::open_at`].
+    pub fn named(name: &str, image_size: Option<(usize, usize)>, on_progress: impl FnMut(Progress)) -> Result<Model> {
+        let is_path = Path::new(name).exists();
+        let place = if is_path {
+            match Place::base_on_hub(name)?.filter(|base| hub::is_name(base)) {
+                Some(base) => {
+                    let base = pull(&base, on_progress).map_err(|error| hub::of_adapter(error, name))?;
+                    Place { path: name.to_owned(), base: Some(base.folder) }
+                }
+                None => name.into(),
+            }
+        } else if hub::is_name(name) {
+            let pulled = pull(name, on_progress)?;
+            Place { path: pulled.folder.display().to_string(), base: pulled.base }
+        } else {
+            // Its error says what there is not.
+            name.into()
+        };
+        let mut checkpoint = Checkpoint::open_at(place, image_size)?;
+        name.clone_into(&mut checkpoint.name);
+        Ok(Model(checkpoint))
+    }
+
     /// Opens a model of the Hugging Face Hub by its name: see [`pull`], which also opens the way to another image size. Needs the
     /// feature `hub`.
     ///

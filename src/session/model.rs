@@ -1,6 +1,6 @@
 //! A model's files, opened.
 
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::path::Path;
 
 use super::located::located;
@@ -66,6 +66,31 @@ impl Model {
         let mut bytes = Vec::new();
         weights.read_to_end(&mut bytes).map_err(Error::io("memory"))?;
         Model::from_bytes(bytes, config, preprocessor)
+    }
+
+    /// As [`Model::from_bytes`], from a reader that stays open: each tensor is read when a session needs it, so that the whole
+    /// file is never in memory (an `.npz` archive is). For a file within another, or one that is somewhere else altogether. `name` is
+    /// what errors and [`Model::name`] call it.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let weights = std::fs::File::open("assets/vit-nano-cifar10/model.safetensors")?;
+    /// let config = std::fs::read_to_string("assets/vit-nano-cifar10/config.json")?;
+    /// let model = vit_gpu::Model::from_seekable("nano", weights, Some(&config), None)?;
+    /// assert_eq!(model.num_classes(), 10);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Model::open`]. If reading fails later, calls that need the weights fail with [`Error::Io`].
+    pub fn from_seekable(
+        name: &str,
+        weights: impl Read + Seek + Send + 'static,
+        config: Option<&str>,
+        preprocessor: Option<&str>,
+    ) -> Result<Model> {
+        Checkpoint::from_seekable(name, weights, config, preprocessor).map(Model)
     }
 
     /// The model that comes with the crate: a small ViT that tells CIFAR-10's ten classes apart in images of 32x32. Needs the feature

@@ -13,6 +13,21 @@ use crate::preprocess::{Image, Pixels};
 pub type Each<T> = Vec<Result<T>>;
 
 impl Engine {
+    /// As [`Engine::classify`], of images as they are.
+    pub async fn classify_images(&self, images: &[Image], top_k: usize) -> Result<Each<Vec<Prediction>>> {
+        self.of_images(images, async |pixels| self.classify(pixels, top_k).await).await
+    }
+
+    /// As [`Engine::logits`], of images as they are.
+    pub async fn logits_images(&self, images: &[Image]) -> Result<Each<Vec<f32>>> {
+        self.of_images(images, async |pixels| self.logits(pixels).await).await
+    }
+
+    /// As [`Engine::embed`], of images as they are.
+    pub async fn embed_images(&self, images: &[Image]) -> Result<Each<Vec<f32>>> {
+        self.of_images(images, async |pixels| self.embed(pixels).await).await
+    }
+
     /// The `top_k` classes of each image with the highest scores, best first.
     pub async fn classify(&self, pixels: &[Pixels], top_k: usize) -> Result<Each<Vec<Prediction>>> {
         if top_k == 0 {

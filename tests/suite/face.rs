@@ -47,6 +47,54 @@ fn an_image_that_cannot_be_used_costs_the_others_nothing() {
 }
 
 #[test]
+fn pixels_with_alpha_are_those_without() {
+    let rgba: Vec<u8> = (0..4 * 6).collect();
+    let rgb: Vec<u8> = rgba.chunks(4).flat_map(|pixel| pixel[..3].to_vec()).collect();
+    assert_eq!(Image::from_rgba(3, 2, &rgba).unwrap(), Image::from_rgb(3, 2, rgb).unwrap());
+    for (width, height, bytes) in [(3, 2, 23), (3, 2, 25), (3, 2, 18), (0, 0, 0), (usize::MAX, 2, 24)] {
+        let error = Image::from_rgba(width, height, &vec![0; bytes]).unwrap_err();
+        assert!(error.is_input() && error.to_string().contains("RGB"), "{width}x{height}, {bytes}: {error}");
+    }
+}
+
+/// Reads until it is told to fail.
+struct Failing(std::io::Cursor<Vec<u8>>, std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+impl std::io::Read for Failing {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        match self.1.load(std::sync::atomic::Ordering::Relaxed) {
+            true => Err(std::io::Error::other("the disk was pulled out")),
+            false => self.0.read(out),
+        }
+    }
+}
+
+impl std::io::Seek for Failing {
+    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+#[test]
+fn weights_that_cannot_be_read_any_more_are_an_error_of_the_call() {
+    let folder = goldens().join("models/timm_plain");
+    let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
+    let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
+    let fails = std::sync::Arc::default();
+    let reader = Failing(std::io::Cursor::new(bytes), std::sync::Arc::clone(&fails));
+    let model = Model::from_seekable("a disk", reader, Some(&config), None).unwrap();
+    let session = Session::builder().device(Device::Cpu).build(model).unwrap();
+    let images = [Image::from_rgb(9, 7, vec![50; 189]).unwrap()];
+    fails.store(true, std::sync::atomic::Ordering::Relaxed);
+    let error = session.logits_each(&images).unwrap_err();
+    assert_eq!(error.to_string(), "a disk: the disk was pulled out");
+    fails.store(false, std::sync::atomic::Ordering::Relaxed);
+    let blocking = session.logits_each(&images).unwrap().remove(0).unwrap();
+    let awaited = pollster::block_on(session.logits_async(&images)).unwrap().remove(0).unwrap();
+    assert!(blocking == awaited && blocking.len() == session.model().num_classes());
+}
+
+#[test]
 fn a_model_without_a_head_embeds_and_does_not_classify() {
     let model = Model::open(goldens().join("models/hf_clip_vision")).unwrap();
     assert_eq!(model.num_classes(), 0);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use vit_gpu::internals::checkpoint::Checkpoint;
+use vit_gpu::{Device, Image, Model, Session};
 
 use crate::checkpoints::{changed, read_map, refused, write_model};
 use crate::models::goldens;
@@ -206,6 +207,12 @@ fn a_model_in_memory_is_the_one_in_its_folder() {
             (&want.config, &want.transform, &want.labels),
             "{model}"
         );
+        let file = fs::File::open(folder.join(weights)).unwrap();
+        let read = Model::from_seekable("a file", file, config.as_deref(), preprocessor.as_deref()).unwrap();
+        assert_eq!((read.name(), read.family()), ("a file", want.family));
+        let images = [Image::from_rgb(9, 7, vec![50; 189]).unwrap()];
+        let embed = |model: Model| Session::builder().device(Device::Cpu).build(model).unwrap().embed(&images).unwrap();
+        assert_eq!(embed(read), embed(want.into()), "{model}");
         let error = Checkpoint::from_bytes("memory", bytes[..100].to_vec(), config.as_deref(), None).unwrap_err();
         assert!(error.to_string().starts_with("memory: "), "{error}");
         let error = Checkpoint::from_bytes("memory", bytes, Some("[]"), None).unwrap_err().to_string();

@@ -62,7 +62,8 @@ impl Bitmap {
             false => (le32(bytes, at + 4)?, le32(bytes, at + 8)?, le16(bytes, at + 14)?),
         };
         if top_down {
-            height = (1 << 32) - height;
+            // The 32 bits are a negative number.
+            height = (height as u32).wrapping_neg() as usize;
         }
         let compression = if old { 0 } else { le32(bytes, at + 16)? };
         let mut colours = if old { 0 } else { le32(bytes, at + 32)? };
