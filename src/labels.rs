@@ -153,14 +153,20 @@ impl Labels {
     #[must_use]
     pub fn top_k(&self, logits: &[f32], k: usize) -> Vec<Prediction> {
         let scores = self.scores.of(logits);
-        let mut order: Vec<usize> = (0..scores.len()).collect();
-        order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
-        order.truncate(k);
-        order
+        highest(logits, k)
             .into_iter()
             .map(|index| Prediction { index, label: self.get(index).map(str::to_owned), score: scores[index] })
             .collect()
     }
+}
+
+/// The positions of the `k` highest logits, highest first, equal ones in order.
+#[must_use]
+pub fn highest(logits: &[f32], k: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
+    order.truncate(k);
+    order
 }
 
 /// The softmax of the logits. The largest logit is subtracted first, and sums are f64.

@@ -6,7 +6,7 @@
 mod canonical;
 mod convert;
 mod files;
-#[cfg(feature = "cli")]
+#[cfg(feature = "insight")]
 mod fingerprint;
 mod foreign;
 mod from_scratch;

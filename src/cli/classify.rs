@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde_json::json;
-use vit_gpu::{Prediction, Session, ZeroShot};
+use vit_gpu::{Prediction, Session};
 
 use super::batches::Batches;
+use super::head::{HeadOptions, features};
 use super::inputs::Input;
 use super::labels::LabelOptions;
 use super::options::{ImageOptions, OutputOptions, PhotoOptions, RunOptions, log_tuning};
@@ -33,6 +34,8 @@ pub struct Args {
     output: OutputOptions,
     #[command(flatten)]
     sort: SortOptions,
+    #[command(flatten)]
+    head: HeadOptions,
     #[command(flatten)]
     image: ImageOptions,
     #[command(flatten)]
@@ -81,12 +84,20 @@ impl Args {
 pub fn run(args: &Args) -> Ended {
     let format = args.format()?;
     let labels = args.labels.read()?;
+    if labels.is_some() && args.head.head.is_some() {
+        return Err(Failure::Usage("--head and --labels name classes each: give one of them".to_owned()));
+    }
     let inputs = args.photos.find(args.output.resume)?;
     let sorter = args.sort.sorter(args.output.resume)?;
     let output = args.output.open()?;
     let session = args.run.session()?;
     let zero_shot = labels.as_ref().map(|labels| labels.embed(&session)).transpose()?;
-    let classes = zero_shot.as_ref().map_or(session.checkpoint().config.num_classes, ZeroShot::num_labels);
+    let head = args.head.open(&session)?;
+    let classes = match (&zero_shot, &head) {
+        (Some(zero_shot), _) => zero_shot.num_labels(),
+        (None, Some(head)) => head.labels().len(),
+        (None, None) => session.checkpoint().config.num_classes,
+    };
     let top_k = args.top_k.unwrap_or(if args.threshold.is_some() { classes.max(1) } else { 5 });
     let batches = Batches {
         session: &session,
@@ -95,9 +106,13 @@ pub fn run(args: &Args) -> Ended {
         batch_size: args.photos.batch_size,
     };
     let compute = |pixels: &[_]| {
-        let mut all = match &zero_shot {
-            Some(zero_shot) => zero_shot.classify_pixels(pixels, top_k)?,
-            None => session.classify_pixels(pixels, top_k)?,
+        let mut all = match (&zero_shot, &head) {
+            (Some(zero_shot), _) => zero_shot.classify_pixels(pixels, top_k)?,
+            (None, Some(head)) => {
+                let features = features(&session, head, pixels)?.into_iter();
+                features.map(|features| head.predictions(&features?, top_k)).collect()
+            }
+            (None, None) => session.classify_pixels(pixels, top_k)?,
         };
         if let Some(threshold) = args.threshold {
             all.iter_mut().flatten().for_each(|classes| classes.retain(|class| class.score >= threshold));
@@ -114,7 +129,9 @@ pub fn run(args: &Args) -> Ended {
     if let Some(labels) = labels.filter(|_| args.output.output.is_some()) {
         options.extend(labels.options(&session)?);
     }
-    let probabilities = zero_shot.is_some() || session.checkpoint().labels.scores().are_probabilities();
+    options.extend(args.head.digest()?);
+    let of_model = session.checkpoint().labels.scores().are_probabilities();
+    let probabilities = zero_shot.is_some() || head.is_some() || of_model;
     let rows = Rows { format, session: &session, threshold: args.threshold, probabilities };
     let ended = batches.write(output, &rows, options, compute, sort)?;
     args.output.say(ended, inputs.len());

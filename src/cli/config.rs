@@ -47,9 +47,10 @@ struct Setting {
     value: Option<(String, String)>,
 }
 
-const MODEL: &[&str] = &["classify", "embed", "forward", "preprocess", "convert", "info", "verify", "bench"];
-const DEVICE: &[&str] = &["classify", "embed", "forward"];
-const BATCHES: &[&str] = &["classify", "embed"];
+const MODEL: &[&str] =
+    &["classify", "embed", "forward", "preprocess", "convert", "info", "verify", "bench", "eval", "probe"];
+const DEVICE: &[&str] = &["classify", "embed", "forward", "eval", "probe"];
+const BATCHES: &[&str] = &["classify", "embed", "eval", "probe"];
 
 /// The variable that names the file.
 const VARIABLE: &str = "VIT_GPU_CONFIG";

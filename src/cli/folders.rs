@@ -21,6 +21,21 @@ pub struct FolderOptions {
     hidden: bool,
 }
 
+impl FolderOptions {
+    /// Whether what has this name is read.
+    pub fn shows(&self, name: &str) -> bool {
+        self.hidden || !name.starts_with('.')
+    }
+}
+
+/// The images in one folder and below it, by name; there may be none.
+pub fn images_in(folder: &Path, options: &FolderOptions) -> Vec<Input> {
+    let mut found = Found::default();
+    found.walk(folder, options.hidden);
+    found.skipped.iter().for_each(|path| log::debug!("skipped: {}", path.display()));
+    found.inputs
+}
+
 /// A file in a folder is taken for an image if its name has one of these endings.
 const ENDINGS: [&str; 44] = [
     "apng", "avif", "bmp", "bw", "cur", "dds", "dib", "gif", "heic", "heif", "hif", "icb", "icns", "ico", "j2c", "j2k",

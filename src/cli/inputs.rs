@@ -8,7 +8,7 @@ use vit_gpu::internals::preprocess::{decode_truncated, size};
 use vit_gpu::{Error, Image, Orient, Result};
 
 /// One image to read, by the name it is reported under. There may be many, so each takes little more than its path.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Input {
     File(Box<Path>),
     Stdin,

@@ -10,11 +10,14 @@ mod devices;
 mod distance;
 mod doctor;
 mod embed;
+mod eval;
 mod folders;
 mod forward;
+mod head;
 mod hints;
 mod info;
 mod inputs;
+mod labelled;
 mod labels;
 mod logging;
 mod models;
@@ -22,8 +25,10 @@ mod named;
 mod options;
 mod outputs;
 mod preprocess;
+mod probe;
 mod progress;
 mod pull;
+mod report;
 mod shell;
 mod sizes;
 mod sort;
@@ -51,6 +56,8 @@ enum Command {
     /// Write a vector for each image, or the vectors of its tokens or patches
     Embed(embed::Args),
     Attention(attention::Args),
+    Eval(eval::Args),
+    Probe(probe::Args),
     /// Run tensors that are already preprocessed through the model
     Forward(forward::Args),
     /// Preprocess an image and write the tensor that the model is given
@@ -141,6 +148,8 @@ pub fn main() -> ExitCode {
         Command::Classify(args) => classify::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Attention(args) => attention::run(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Probe(args) => probe::run(&args),
         Command::Forward(args) => forward::run(&args),
         Command::Preprocess(args) => preprocess::run(&args),
         Command::Convert(args) => convert::run(&args),

@@ -226,6 +226,10 @@ impl Session {
         wait(self.0.classify(pixels, top_k))
     }
 
+    pub fn logits_of_pixels(&self, pixels: &[Pixels]) -> Result<Each<Vec<f32>>> {
+        wait(self.0.logits(pixels))
+    }
+
     pub fn embed_pixels(&self, pixels: &[Pixels]) -> Result<Each<Vec<f32>>> {
         wait(self.0.embed(pixels))
     }

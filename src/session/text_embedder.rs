@@ -9,6 +9,7 @@ use super::model::Model;
 use super::unblock::unblock;
 use super::words::Words;
 use crate::error::Result;
+use crate::executor::wait;
 
 /// A model of images and texts (CLIP, SigLIP) that turns texts into vectors, close to those that an [`Embedder`](crate::Embedder)
 /// of the same session makes of images that they describe. Clones share the model. Needs the feature `text`.
@@ -82,8 +83,12 @@ impl TextEmbedder {
     /// # Errors
     /// As [`TextEmbedder::embed`]; [`Error::Argument`](crate::Error::Argument) without texts.
     pub fn embed_batch(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Vec<f32>>> {
+        wait(self.vectors(texts))
+    }
+
+    async fn vectors(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Vec<f32>>> {
         let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        let mut vectors = pollster::block_on(self.words.embed(self.session.engine(), &texts))?;
+        let mut vectors = self.words.embed(self.session.engine(), &texts).await?;
         if self.normalized {
             vectors.iter_mut().for_each(|vector| normalize(vector));
         }
@@ -96,7 +101,7 @@ impl TextEmbedder {
     /// As [`TextEmbedder::embed_batch`].
     pub async fn embed_async(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Vec<f32>>> {
         let (embedder, texts) = (self.clone(), texts.iter().map(|text| text.as_ref().to_owned()).collect::<Vec<_>>());
-        unblock(move || embedder.embed_batch(&texts)).await
+        unblock(async move || embedder.vectors(&texts).await).await
     }
 
     /// The ids of a text's tokens as the model's library makes them, padding included.

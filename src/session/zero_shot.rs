@@ -8,7 +8,6 @@ use super::handle::Session;
 use super::model::Model;
 use super::tasks::Each;
 use super::text_embedder::TextEmbedder;
-use super::unblock::unblock;
 use crate::error::{Error, Result};
 use crate::labels::{Labels, Prediction, Scores};
 use crate::preprocess::{Image, Pixels};
@@ -123,8 +122,7 @@ impl ZeroShot {
     /// # Errors
     /// As [`ZeroShot::classify_batch`].
     pub async fn classify_async(&self, images: &[Image]) -> Result<Each<Vec<Prediction>>> {
-        let (classifier, images) = (self.clone(), images.to_vec());
-        unblock(move || classifier.classify_batch(&images)).await
+        Ok(self.scored(self.session().embed_async(images).await?, self.top_k))
     }
 
     /// The logit of each label, in their order, for an image's vector as [`Session::embed`] gives it.
