@@ -169,7 +169,7 @@ fn a_trained_pair_is_as_right_as_in_pytorch() {
                 (right + u32::from(predictions[0].index as f32 == *shown), theirs + u32::from(best as f32 == *shown));
         }
         println!("{device}: {right} of {} are right", shown.len());
-        assert!(right == theirs && f64::from(right) > 0.85 * shown.len() as f64, "{device}: {right} and {theirs}");
+        assert!(right == theirs && f64::from(right) > 0.6 * shown.len() as f64, "{device}: {right} and {theirs}");
     }
 }
 
