@@ -4,8 +4,8 @@
 
 No real CLIP is needed for it: 8 colours x 6 shapes, drawn at random places and sizes, with captions from a few templates. Eight of
 the 48 pairs are never shown in training. The folder gets the model as transformers saves it (in half precision), its tokenizer, a
-drawing, and held.safetensors: pictures that were not trained on, what they show, and the scores that transformers' classes give all
-48 labels. It takes two minutes on two cores.
+drawing, and held.png and held.safetensors: pictures that were not trained on, one below the other, what they show, and the scores that
+transformers' classes give all 48 labels. It takes two minutes on two cores.
 """
 
 import json
@@ -143,8 +143,8 @@ def main(folder, steps=1100, batch=96, drawings=10000):
     right = scores.argmax(-1) == torch.tensor([LABELS.index(label) for label in shows])
     unseen = torch.tensor([label in UNSEEN for label in shows])
     print(f"zero-shot: {right.float().mean():.4f} of {len(shows)}; pairs never shown: {right[unseen].float().mean():.4f} of {int(unseen.sum())}")
-    pictures = torch.from_numpy(np.stack([np.asarray(image) for image in held]))
-    save_file({"pictures": pictures, "labels": torch.tensor([LABELS.index(label) for label in shows], dtype=torch.int32), "scores": scores.contiguous()}, folder / "held.safetensors")
+    Image.fromarray(np.concatenate([np.asarray(image) for image in held])).save(folder / "held.png", optimize=True)
+    save_file({"labels": torch.tensor([LABELS.index(label) for label in shows], dtype=torch.int32), "scores": scores.contiguous()}, folder / "held.safetensors")
 
 
 if __name__ == "__main__":

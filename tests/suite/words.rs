@@ -147,13 +147,14 @@ fn a_trained_pair_is_as_right_as_in_pytorch() {
     let folder = goldens().join("shapes");
     let held = Tensors::open(&folder.join("held.safetensors")).unwrap();
     let get = |name: &str| held.values(name).unwrap();
-    let ((shape, want), (_, shown), (_, pictures)) = (get("scores"), get("labels"), get("pictures"));
+    let ((shape, want), (_, shown)) = (get("scores"), get("labels"));
     let names = std::fs::read_to_string(folder.join("labels.txt")).unwrap();
     let names: Vec<&str> = names.lines().collect();
     assert_eq!(shape, [shown.len(), names.len()]);
-    let pixels: Vec<u8> = pictures.iter().map(|value| *value as u8).collect();
+    // The drawings are one below the other in one picture.
+    let sheet = Image::decode(&std::fs::read(folder.join("held.png")).unwrap(), "held.png", Orient::Exif).unwrap();
     let images: Vec<Image> =
-        pixels.chunks_exact(32 * 32 * 3).map(|image| Image::from_rgb(32, 32, image.to_vec()).unwrap()).collect();
+        sheet.data().chunks_exact(32 * 32 * 3).map(|image| Image::from_rgb(32, 32, image.to_vec()).unwrap()).collect();
     for (device, session) in sessions_in(&Checkpoint::open(folder.to_str().unwrap()).unwrap(), Precision::F32) {
         let zero_shot = ZeroShot::new(session, &names).unwrap().top_k(99);
         let (mut right, mut theirs) = (0, 0);

@@ -53,7 +53,7 @@ pub static TEXT: TextFamily = TextFamily {
 
 /// Newer models have their text tower under `text.`; CLIP's own files have no prefix.
 fn own(names: &Names) -> Names {
-    names.under(if names.has("text.token_embedding.weight") { "text." } else { "" })
+    names.under(if names.iter().any(|name| name.starts_with("text.")) { "text." } else { "" })
 }
 
 /// `model_cfg.text_cfg`, checked for what it may hold.
@@ -122,7 +122,10 @@ fn configure(names: &Names) -> Result<Option<TextTower>> {
         pool,
         projection,
         projection_bias: linear,
-        logit_bias: names.has("logit_bias"),
+        logit_bias: names.field("model_cfg").map_or_else(
+            || names.has("logit_bias"),
+            |model| model.get("init_logit_bias").is_some_and(|bias| !bias.is_null()),
+        ),
     };
     let library = library(names)?;
     Ok(Some(TextTower { tokens: Settings { library, context, vocab_size }, config }))
