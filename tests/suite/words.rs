@@ -156,7 +156,7 @@ fn a_trained_pair_is_as_right_as_in_pytorch() {
     let images: Vec<Image> =
         sheet.data().chunks_exact(32 * 32 * 3).map(|image| Image::from_rgb(32, 32, image.to_vec()).unwrap()).collect();
     for (device, session) in sessions_in(&Checkpoint::open(folder.to_str().unwrap()).unwrap(), Precision::F32) {
-        let zero_shot = ZeroShot::new(session, &names).unwrap().top_k(99);
+        let zero_shot = ZeroShot::with_templates(session, &names, &["This is a photo of a {}."]).unwrap().top_k(99);
         let (mut right, mut theirs) = (0, 0);
         for ((result, want), shown) in
             zero_shot.classify_batch(&images).unwrap().into_iter().zip(want.chunks_exact(names.len())).zip(&shown)
