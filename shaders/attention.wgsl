@@ -1,4 +1,4 @@
-// o = post_scale·softmax(scale·q·kᵀ)·v for each sequence and head, fused, tiled through workgroup memory: for GPUs.
+// o = post_scale·softmax(scale·q·kᵀ)·v for each sequence and head, causal or not, fused, tiled through workgroup memory: for GPUs.
 //
 // Shapes:   q, k, v and o are [outer, tokens, heads·4·D4] seen through offset, outer stride and token stride (elements, all
 //           multiples of 4); E; any number of tokens.
@@ -52,6 +52,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     //# end
     //# for r in ROWS
     let row${r} = ${r}u * 8u + lane_y;
+    let last_key${r} = last_seen(first_query + row${r}, last_key);
     var highest${r} = LOWEST;
     var norm${r} = 0.0;
     //# for c in COLS4
@@ -79,7 +80,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         let keys = first + lane_x + vec4(0u, 8u, 16u, 24u);
         //# for r in ROWS
-        s${r} = select(vec4(LOWEST), s${r}, keys <= vec4(last_key));
+        s${r} = select(vec4(LOWEST), s${r}, keys <= vec4(last_key${r}));
         partial[row${r} * 8u + lane_x] = max(max(s${r}.x, s${r}.y), max(s${r}.z, s${r}.w));
         //# end
         workgroupBarrier();

@@ -1,4 +1,4 @@
-// o = post_scale·softmax(scale·q·kᵀ)·v for each sequence and head, fused, without workgroup memory.
+// o = post_scale·softmax(scale·q·kᵀ)·v for each sequence and head, causal or not, fused, without workgroup memory.
 //
 // Shapes:   q, k, v and o are [outer, tokens, heads·head_dim] seen through offset, outer stride and token stride (elements);
 //           E; head_dim up to 4·D4, any number of tokens.
@@ -29,7 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let q_row = params.q_offset + params.q_outer * group.z + head + query * params.q_seq;
     let k_at = params.k_offset + params.k_outer * group.z + head;
     let v_at = params.v_offset + params.v_outer * group.z + head;
-    let last_key = params.kv_len - 1u;
+    let last_key = last_seen(query, params.kv_len - 1u);
 
     var q_reg: array<vec4<f32>, D4>;
     var acc: array<vec4<f32>, D4>;
@@ -42,7 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     var highest = LOWEST;
     var norm = 0.0;
-    for (var first = 0u; first < params.kv_len; first += 4u) {
+    for (var first = 0u; first <= last_key; first += 4u) {
         let keys = first + vec4(0u, 1u, 2u, 3u);
         let rows = min(keys, vec4(last_key));
         let k_rows = k_at + rows * params.k_seq;

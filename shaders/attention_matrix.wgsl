@@ -1,4 +1,4 @@
-// o = post_scale·softmax(scale·q·kᵀ)·v for each sequence and head, fused, on cooperative matrices (matrix cores).
+// o = post_scale·softmax(scale·q·kᵀ)·v for each sequence and head, causal or not, fused, on cooperative matrices (matrix cores).
 //
 // Shapes:   q, k, v and o are [outer, tokens, heads·4·D4] seen through offset, outer stride and token stride (elements, all
 //           multiples of 4); f16; any number of tokens.
@@ -106,7 +106,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             kv_tile[at + 3u] = value.w;
         }
         // Each invocation that shares a query finds the same maximum and keeps its own part of the norm.
-        let keys = min(KEYS, params.kv_len - first);
+        let keys = min(KEYS, max(last_seen(first_query + row, last_key) + 1u, first) - first);
         var step_highest = highest;
         for (var j = 0u; j < keys; j++) {
             step_highest = max(step_highest, params.scale * s_tile[row * S_STRIDE + j]);

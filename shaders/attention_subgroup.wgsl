@@ -1,4 +1,4 @@
-// o = post_scale·softmax(scale·q·kᵀ)·v for each sequence and head, fused, in registers, keys and values
+// o = post_scale·softmax(scale·q·kᵀ)·v for each sequence and head, causal or not, fused, in registers, keys and values
 // shared by subgroup broadcasts: for software adapters.
 //
 // Shapes:   q, k, v and o are [outer, tokens, heads·4·D4] seen through offset, outer stride and token stride (elements, all
@@ -34,6 +34,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // Queries beyond the last one compute the last one again and are not stored.
     //# for r in ROWS
     let query${r} = (group.x * ROWS + ${r}u) * 8u + lane;
+    let last_key${r} = last_seen(query${r}, last_key);
     let q_row${r} = q_at + min(query${r}, last_query) * (params.q_seq / 4u);
     var highest${r} = LOWEST;
     var norm${r} = 0.0;
@@ -66,7 +67,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         //# for r in ROWS
         var step_highest${r} = highest${r};
         //# for j in 8
-        s${r}_${j} = select(LOWEST, s${r}_${j}, first + ${j}u <= last_key);
+        s${r}_${j} = select(LOWEST, s${r}_${j}, first + ${j}u <= last_key${r});
         step_highest${r} = max(step_highest${r}, s${r}_${j});
         //# end
         let shrink${r} = exp(highest${r} - step_highest${r});

@@ -121,6 +121,14 @@ pub enum Error {
         /// The checkpoint.
         model: String,
     },
+    /// The model can't embed texts: it has no text half, or one that can't be run.
+    #[error("{model} can't read texts: {reason}")]
+    NoText {
+        /// The checkpoint.
+        model: String,
+        /// What is missing or not supported.
+        reason: String,
+    },
     /// Tensors given to an operation or a session do not fit each other.
     #[error("{what}: {reason}")]
     Shape {

@@ -63,6 +63,12 @@ impl Labels {
         Labels { names: names.into(), scores: Scores::default() }
     }
 
+    /// These names, one for each class.
+    #[must_use]
+    pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Labels {
+        Labels::new(names.into_iter().map(|name| Some(name.to_owned())).collect::<Vec<_>>())
+    }
+
     /// These names, with scores computed in another way.
     #[must_use]
     pub fn scored(self, scores: Scores) -> Labels {

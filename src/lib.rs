@@ -18,6 +18,7 @@ mod model;
 mod ops;
 mod preprocess;
 mod session;
+mod text;
 
 pub use device::{Adapter, Device, MatrixShape};
 pub use error::{Error, HubFault, Result, Source};
@@ -27,6 +28,8 @@ pub use preprocess::{Image, Orient};
 pub use session::{Classifier, Embedder, Model, Output, Outputs, Progress, Session, SessionBuilder};
 #[cfg(feature = "hub")]
 pub use session::{Pulled, pull};
+#[cfg(feature = "text")]
+pub use session::{TextEmbedder, ZeroShot};
 
 /// Every Vulkan, Metal and DX12 adapter, in a stable order: [`Device::Index`] is a position in it. Needs the feature `gpu`; a
 /// browser has no such list.
@@ -61,7 +64,10 @@ pub mod internals {
         model,
         ops,
         preprocess,
+        text,
     );
+    #[cfg(feature = "text")]
+    pub use crate::session::TEMPLATE;
     pub use crate::session::normalize;
 }
 
@@ -77,4 +83,8 @@ const _: () = {
     shared::<Model>();
     shared::<Classifier>();
     shared::<Embedder>();
+    #[cfg(feature = "text")]
+    shared::<TextEmbedder>();
+    #[cfg(feature = "text")]
+    shared::<ZeroShot>();
 };

@@ -20,5 +20,13 @@ struct Params {
     o_seq: u32,
 }
 
+// Whether a query sees only the keys up to its own position.
+override CAUSAL: bool = false;
+
+// The last key that a query sees.
+fn last_seen(query: u32, last_key: u32) -> u32 {
+    return select(last_key, min(query, last_key), CAUSAL);
+}
+
 // The score of a key beyond the last one. It is finite, because infinities are unreliable under fast math.
 const LOWEST: f32 = -3e38;

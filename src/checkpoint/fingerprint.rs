@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::Checkpoint;
 use crate::error::Result;
-use crate::model::weight_specs;
+use crate::model::{WeightSpec, text_weight_specs, weight_specs};
 
 /// How many values are read at a time.
 const MANY: usize = 1 << 20;
@@ -18,7 +18,25 @@ impl Checkpoint {
     pub fn fingerprint(&self) -> Result<String> {
         let mut digest = Sha256::new();
         digest.update(format!("{:?}{:?}{:?}", self.config, self.transform, self.labels));
-        for spec in weight_specs(&self.config)? {
+        self.add(&mut digest, &weight_specs(&self.config)?)?;
+        Ok(hex(&digest.finalize()))
+    }
+
+    /// The same of the text half: its configuration, its tokenizer's rules, and every weight but the table of tokens, which is
+    /// large and useless without the others. Empty for a model without one.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::fingerprint`].
+    pub fn text_fingerprint(&self) -> Result<String> {
+        let Ok(text) = &self.text else { return Ok(String::new()) };
+        let mut digest = Sha256::new();
+        digest.update(format!("{text:?}"));
+        self.add(&mut digest, &text_weight_specs(&text.config)?[1..])?;
+        Ok(hex(&digest.finalize()))
+    }
+
+    fn add(&self, digest: &mut Sha256, specs: &[WeightSpec]) -> Result<()> {
+        for spec in specs {
             digest.update(format!("{}{:?}", spec.name, spec.shape));
             let width = spec.shape[1..].iter().product::<usize>().max(1);
             let rows = spec.shape[0];
@@ -30,6 +48,10 @@ impl Checkpoint {
                 digest.update(bytemuck::cast_slice(part));
             }
         }
-        Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(())
     }
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

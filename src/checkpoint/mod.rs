@@ -31,13 +31,15 @@ mod recipe;
 mod reconcile;
 mod safetensors;
 mod scores;
+mod size;
 mod source;
 mod tensors;
+mod text;
 mod timm;
 mod torchvision;
 mod transforms;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -51,12 +53,14 @@ use matching::match_tensors;
 use names::Names;
 use positions::{Positions, Resample, ResampledLoader, SinCosLoader};
 use recipe::{Recipe, RecipeLoader};
+use size::Size;
 use source::Opened;
 
 pub use convert::Storage;
 pub use lora::Merged;
 pub use source::Place;
 pub use tensors::Tensors;
+pub use text::TextTower;
 
 /// One family of checkpoints: how it is recognised, and how its tensors become canonical weights.
 struct Family {
@@ -112,6 +116,10 @@ pub struct Checkpoint {
     pub ignored: Vec<String>,
     /// Number types of the tensors in the file, such as `F16`.
     pub dtypes: Vec<String>,
+    /// The text half of a model of images and texts, or why there is none that can be run.
+    pub text: std::result::Result<TextTower, String>,
+    /// Where the files beside the weights are; `None` for a model in memory.
+    pub folder: Option<PathBuf>,
     /// The adapter that was merged into it, if it is one with its base model.
     pub merged: Option<Merged>,
     pub(crate) loader: Arc<dyn WeightLoader>,
@@ -119,26 +127,6 @@ pub struct Checkpoint {
     positions: Positions,
     /// Whether the model's library runs inputs of any size.
     follows: bool,
-}
-
-/// The size a model is to run at.
-#[derive(Clone, Copy)]
-enum Size {
-    /// The size that the files give.
-    Own,
-    /// A size that the user asks for: positions are resampled by the rule for loading.
-    Asked((usize, usize)),
-    /// The size of a tensor that is to be run: positions are resampled by the rule for running.
-    Followed((usize, usize)),
-}
-
-impl Size {
-    fn wanted(self) -> Option<(usize, usize)> {
-        match self {
-            Size::Own => None,
-            Size::Asked(size) | Size::Followed(size) => Some(size),
-        }
-    }
 }
 
 impl std::fmt::Debug for Checkpoint {
@@ -187,10 +175,9 @@ impl Checkpoint {
         let (name, path) = (place.path.as_str(), Path::new(&place.path));
         if path.exists() {
             let opened = Opened::open(&place)?;
-            let merged = opened.merged;
-            let mut model = Checkpoint::from_tensors(name, opened.tensors, opened.config, opened.preprocessor, size)?;
-            model.merged = merged;
-            return Ok(model);
+            let (merged, folder) = (opened.merged, Some(opened.folder));
+            let model = Checkpoint::from_tensors(name, opened.tensors, opened.config, opened.preprocessor, size)?;
+            return Ok(Checkpoint { merged, folder, ..model });
         }
         match name.strip_prefix("random:") {
             Some(spec) => Checkpoint::random(name, spec, size.wanted()),
@@ -236,6 +223,8 @@ impl Checkpoint {
             transform,
             ignored: Vec::new(),
             dtypes: vec!["F32".to_owned()],
+            text: Err("it has no text half".to_owned()),
+            folder: None,
             merged: None,
             positions: Positions::on_request(Resample::BicubicAntialias),
             follows: false,
@@ -274,7 +263,13 @@ impl Checkpoint {
         if let Some(more) = family.own_keys {
             names.own_config_agrees(&cfg, more)?;
         }
-        let (recipes, ignored) = match_tensors(family, &cfg, names)?;
+        let (mut recipes, mut ignored) = match_tensors(family, &cfg, names)?;
+        let texts = match family.name {
+            "huggingface-clip" => Some(&huggingface::TEXT),
+            "open_clip" => Some(&open_clip::TEXT),
+            _ => None,
+        };
+        let text = text::find(texts, (family, names), &cfg, &tensors, &mut recipes, &mut ignored);
         tensors.readable(recipes.values().flat_map(|(_, parts)| parts).map(|part| part.tensor.as_str()))?;
         let dtypes = tensors.dtypes();
         let file = tensors.name.clone();
@@ -334,6 +329,8 @@ impl Checkpoint {
             config: cfg,
             transform,
             ignored,
+            text,
+            folder: None,
             follows: positions.dynamic,
             positions: if resampled { Positions::on_request(Resample::Never) } else { positions },
         })

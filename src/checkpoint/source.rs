@@ -52,6 +52,8 @@ fn at_path(folder: &Path, base: &BaseName) -> Option<PathBuf> {
 
 /// A model's files, opened.
 pub struct Opened {
+    /// The folder of the model's own files: of an adapter, its base model's.
+    pub folder: PathBuf,
     pub tensors: Tensors,
     pub config: Option<Value>,
     /// The file with the image processor's settings, and what is in it.
@@ -75,7 +77,7 @@ impl Opened {
     fn whole(files: &Files) -> Result<Opened> {
         let tensors = files.tensors()?;
         let config = files.config(&tensors.name)?;
-        Ok(Opened { tensors, config, preprocessor: files.preprocessor()?, merged: None })
+        Ok(Opened { folder: files.folder.clone(), tensors, config, preprocessor: files.preprocessor()?, merged: None })
     }
 }
 

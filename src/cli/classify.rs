@@ -9,6 +9,7 @@ use vit_gpu::{Prediction, Session};
 use super::batches::Batches;
 use super::head::{HeadOptions, features};
 use super::inputs::Input;
+use super::labels::LabelOptions;
 use super::options::{ImageOptions, OutputOptions, PhotoOptions, RunOptions, log_tuning};
 use super::outputs::{Convert, Encode, Format, about, parquet_of_classes, record};
 use super::sort::SortOptions;
@@ -27,6 +28,8 @@ pub struct Args {
     /// Output format: text, one JSON array, one JSON object per line, or CSV [default: what --output ends in, else text]
     #[arg(long, short = 'f', value_name = "text|json|jsonl|csv", value_parser = format)]
     format: Option<Format>,
+    #[command(flatten)]
+    labels: LabelOptions,
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
@@ -80,12 +83,21 @@ impl Args {
 
 pub fn run(args: &Args) -> Ended {
     let format = args.format()?;
+    let labels = args.labels.read()?;
+    if labels.is_some() && args.head.head.is_some() {
+        return Err(Failure::Usage("--head and --labels name classes each: give one of them".to_owned()));
+    }
     let inputs = args.photos.find(args.output.resume)?;
     let sorter = args.sort.sorter(args.output.resume)?;
     let output = args.output.open()?;
     let session = args.run.session()?;
+    let zero_shot = labels.as_ref().map(|labels| labels.embed(&session)).transpose()?;
     let head = args.head.open(&session)?;
-    let classes = head.as_ref().map_or(session.checkpoint().config.num_classes, |head| head.labels().len());
+    let classes = match (&zero_shot, &head) {
+        (Some(zero_shot), _) => zero_shot.num_labels(),
+        (None, Some(head)) => head.labels().len(),
+        (None, None) => session.checkpoint().config.num_classes,
+    };
     let top_k = args.top_k.unwrap_or(if args.threshold.is_some() { classes.max(1) } else { 5 });
     let batches = Batches {
         session: &session,
@@ -94,12 +106,13 @@ pub fn run(args: &Args) -> Ended {
         batch_size: args.photos.batch_size,
     };
     let compute = |pixels: &[_]| {
-        let mut all = match &head {
-            Some(head) => {
+        let mut all = match (&zero_shot, &head) {
+            (Some(zero_shot), _) => zero_shot.classify_pixels(pixels, top_k)?,
+            (None, Some(head)) => {
                 let features = features(&session, head, pixels)?.into_iter();
                 features.map(|features| head.predictions(&features?, top_k)).collect()
             }
-            None => session.classify_pixels(pixels, top_k)?,
+            (None, None) => session.classify_pixels(pixels, top_k)?,
         };
         if let Some(threshold) = args.threshold {
             all.iter_mut().flatten().for_each(|classes| classes.retain(|class| class.score >= threshold));
@@ -111,10 +124,15 @@ pub fn run(args: &Args) -> Ended {
             sorter.sort(input, classes.first());
         }
     };
-    let probabilities = head.is_some() || session.checkpoint().labels.scores().are_probabilities();
-    let rows = Rows { format, session: &session, threshold: args.threshold, probabilities };
     let mut options = args.options(format, top_k);
+    // Only what is written to a file can be resumed.
+    if let Some(labels) = labels.filter(|_| args.output.output.is_some()) {
+        options.extend(labels.options(&session)?);
+    }
     options.extend(args.head.digest()?);
+    let of_model = session.checkpoint().labels.scores().are_probabilities();
+    let probabilities = zero_shot.is_some() || head.is_some() || of_model;
+    let rows = Rows { format, session: &session, threshold: args.threshold, probabilities };
     let ended = batches.write(output, &rows, options, compute, sort)?;
     args.output.say(ended, inputs.len());
     log_tuning(&session);
@@ -126,7 +144,7 @@ struct Rows<'a> {
     format: Format,
     session: &'a Session,
     threshold: Option<f32>,
-    /// Whether scores are probabilities.
+    /// Whether scores lie between 0 and 1.
     probabilities: bool,
 }
 

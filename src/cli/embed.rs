@@ -1,25 +1,31 @@
-//! `vit-gpu embed`: one pooled vector an image, or its tokens or patches, as arrays, tables or JSON lines.
+//! `vit-gpu embed`: one pooled vector an image or text, or an image's tokens or patches, as arrays, tables or JSON lines.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 
 use serde_json::json;
-use vit_gpu::Session;
 use vit_gpu::internals::model::VitConfig;
 use vit_gpu::internals::normalize;
 use vit_gpu::internals::preprocess::Pixels;
+use vit_gpu::{Session, TextEmbedder};
 
 use super::batches::Batches;
 use super::inputs::Input;
 use super::options::{ImageOptions, OutputOptions, PhotoOptions, RunOptions, log_tuning};
-use super::outputs::{Convert, Encode, Format, about, npy_head, npz, parquet_of_embeddings, record, safetensors_head};
-use super::{Ended, Failure};
+use super::outputs::{
+    Convert, Encode, Format, Identity, about, npy_head, npz, parquet_of_embeddings, record, safetensors_head,
+};
+use super::{Ended, Failure, Outcome};
 
 #[derive(clap::Args)]
+#[command(mut_arg("images", |images| images.required_unless_present_any(["texts"])))]
 pub struct Args {
     #[command(flatten)]
     photos: PhotoOptions,
+    /// Embed this text in place of images, with a model of images and texts (CLIP, SigLIP); may be given several times
+    #[arg(long = "text", value_name = "TEXT", conflicts_with_all = ["images", "from_file", "of", "layer"])]
+    texts: Vec<String>,
     #[command(flatten)]
     output: OutputOptions,
     /// What to write: the pooled vector [F], all tokens [T, D], or only the patches [rows, columns, D]
@@ -101,6 +107,9 @@ pub fn run(args: &Args) -> Ended {
     if args.layer.is_some() && args.of == Of::Pooled {
         return Err(Failure::Usage("--layer needs --of tokens or --of patches".into()));
     }
+    if !args.texts.is_empty() {
+        return texts(args, format);
+    }
     let inputs = args.photos.find(args.output.resume)?;
     let output = args.output.open()?;
     let session = args.run.session()?;
@@ -111,7 +120,7 @@ pub fn run(args: &Args) -> Ended {
         reading: args.image.reading(),
         batch_size: args.photos.batch_size,
     };
-    let rows = Rows { format, session: &session, inputs: &inputs, shape };
+    let rows = Rows { format, session: &session, kind: "image", inputs: &inputs, shape };
     let compute = |pixels: &[_]| args.compute(&session, pixels);
     let ended = batches.write(output, &rows, args.options(format), compute, |_, _| ())?;
     args.output.say(ended, inputs.len());
@@ -119,10 +128,38 @@ pub fn run(args: &Args) -> Ended {
     Ok(ended)
 }
 
+/// Texts in place of images. They are few, so they run together.
+fn texts(args: &Args, format: Format) -> Ended {
+    let mut output = args.output.open()?;
+    let session = args.run.session()?;
+    let embedder = TextEmbedder::new(session.clone())?.normalized(args.normalize);
+    let inputs: Vec<_> = args.texts.iter().map(|text| Input::Text(text.as_str().into())).collect();
+    let rows = Rows { format, session: &session, kind: "text", inputs: &inputs, shape: vec![embedder.dim()] };
+    let vectors = embedder.embed_batch(&args.texts)?;
+    let mut options = args.options(format);
+    if args.output.output.is_some() {
+        options.insert("the model's text half".to_owned(), session.checkpoint().text_fingerprint()?);
+    }
+    let done = output.begin(|| Identity::of(&session, options, &inputs), &rows.head())?;
+    let mut bytes = Vec::new();
+    for (number, (input, vector)) in inputs.iter().zip(vectors).enumerate().skip(done) {
+        rows.row(number, input, &Ok(vector), &mut bytes)?;
+    }
+    output.write(&bytes, inputs.len())?;
+    output.finish(&rows.tail(), rows.convert().as_deref())?;
+    if let Some(file) = &args.output.output {
+        log::info!("{}: the rows of {} text(s)", file.display(), inputs.len());
+    }
+    log_tuning(&session);
+    Ok(Outcome::Done)
+}
+
 /// Vectors as rows of any format.
 struct Rows<'a> {
     format: Format,
     session: &'a Session,
+    /// `image` or `text`.
+    kind: &'static str,
     inputs: &'a [Input],
     /// The shape of one row.
     shape: Vec<usize>,
@@ -140,11 +177,11 @@ impl Encode<Vec<f32>> for Rows<'_> {
             Format::Npy | Format::Npz => npy_head(&self.whole_shape()),
             Format::Safetensors => {
                 let names: Vec<_> = self.inputs.iter().map(Input::name).collect();
-                safetensors_head(&self.whole_shape(), &names)
+                safetensors_head(&self.whole_shape(), self.kind, &names)
             }
             Format::Csv => {
                 let columns: Vec<_> = (0..self.shape[0]).map(|i| i.to_string()).collect();
-                format!("image,error,{}\n", columns.join(",")).into_bytes()
+                format!("{},error,{}\n", self.kind, columns.join(",")).into_bytes()
             }
             _ => Vec::new(),
         }
@@ -191,12 +228,12 @@ impl Encode<Vec<f32>> for Rows<'_> {
         match self.format {
             Format::Npz => Some(Box::new(|rows: File, out: File| {
                 let names: Vec<_> = self.inputs.iter().map(Input::name_bytes).collect();
-                npz(rows, out, &names)
+                npz(rows, out, self.kind, &names)
             })),
             Format::Parquet => Some(Box::new(|rows: File, out: File| {
                 let shape = json!(self.shape).to_string();
                 let [model, device, precision] = about(self.session);
-                parquet_of_embeddings(rows, out, &[model, device, precision, ("shape", &shape)])
+                parquet_of_embeddings(self.kind, rows, out, &[model, device, precision, ("shape", &shape)])
             })),
             _ => None,
         }

@@ -15,6 +15,7 @@ pub fn with_hint(error: &Error) -> String {
 fn hint(error: &Error) -> Option<String> {
     match error {
         Error::ImageSize { .. } => Some("--image-size makes both the same".to_owned()),
+        Error::NoText { .. } => Some("name a CLIP or SigLIP model of images and texts with --model".to_owned()),
         Error::NoHead { .. } => {
             Some("`vit-gpu embed` gives its pooled vectors, and `vit-gpu probe` trains a --head for it".to_owned())
         }

@@ -68,6 +68,11 @@ fn summary(out: &mut impl Write, checkpoint: &Checkpoint, graph: &Graph) -> io::
     let t = &checkpoint.transform;
     writeln!(out, "  preprocessing {:?} {:?}, crop {:?}", t.resize, t.filter, t.crop.map(|crop| crop.size))?;
     writeln!(out, "  mean {:?}, std {:?}", t.mean, t.std)?;
+    if let Ok(text) = &checkpoint.text {
+        let t = &text.config;
+        write!(out, "  texts of {} tokens, of {} that there are: ", t.context, t.vocab_size)?;
+        writeln!(out, "width {}, depth {}, {} heads, MLP {}", t.embed_dim, t.depth, t.num_heads, t.mlp_hidden)?;
+    }
     if !checkpoint.ignored.is_empty() {
         writeln!(out, "  ignored tensors: {}", checkpoint.ignored.join(", "))?;
     }

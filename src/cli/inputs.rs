@@ -12,6 +12,8 @@ use vit_gpu::{Error, Image, Orient, Result};
 pub enum Input {
     File(Box<Path>),
     Stdin,
+    /// No image, but a text to embed.
+    Text(Box<str>),
     /// An entry of a folder that can't be read at all, and why.
     Unreadable(Box<(PathBuf, String)>),
 }
@@ -22,7 +24,13 @@ impl Input {
             Input::File(path) => path,
             Input::Unreadable(entry) => &entry.0,
             Input::Stdin => Path::new("-"),
+            Input::Text(text) => Path::new(&**text),
         }
+    }
+
+    /// What it is called in results: `image` or `text`.
+    pub fn kind(&self) -> &'static str {
+        if matches!(self, Input::Text(_)) { "text" } else { "image" }
     }
 
     /// Its name for people; bytes that are not Unicode are shown as `�`.
@@ -42,6 +50,7 @@ impl Input {
         match self {
             Input::File(path) => std::fs::read(path).map_err(io),
             Input::Unreadable(entry) => Err(fail(entry.1.clone(), None)),
+            Input::Text(_) => Err(fail("a text is no image".to_owned(), None)),
             Input::Stdin => {
                 let mut bytes = Vec::new();
                 std::io::stdin().read_to_end(&mut bytes).map_err(io)?;

@@ -18,6 +18,7 @@ mod hints;
 mod info;
 mod inputs;
 mod labelled;
+mod labels;
 mod logging;
 mod models;
 mod named;

@@ -26,7 +26,8 @@ pub fn run(op: &Attention, operands: &Operands<'_>, out: &mut [f32]) {
         let at = |s: Strides| s.offset + s.outer * outer + head * d;
         head_out.par_chunks_mut(Q_BLOCK * d).enumerate().for_each(|(block, out)| {
             let queries = &q[at(op.q) + block * Q_BLOCK * op.q.seq..];
-            pulp::Arch::new().dispatch(Block { op, q: queries, k: &k[at(op.k)..], v: &v[at(op.v)..], out });
+            let (k, v) = (&k[at(op.k)..], &v[at(op.v)..]);
+            pulp::Arch::new().dispatch(Block { op, first_query: block * Q_BLOCK, q: queries, k, v, out });
         });
     });
     for (which, head_out) in heads.chunks_exact(op.q_len * d).enumerate() {
@@ -40,6 +41,7 @@ pub fn run(op: &Attention, operands: &Operands<'_>, out: &mut [f32]) {
 /// One block of queries against all keys; `out` is `[rows, d]`.
 struct Block<'a> {
     op: &'a Attention,
+    first_query: usize,
     q: &'a [f32],
     k: &'a [f32],
     v: &'a [f32],
@@ -51,7 +53,7 @@ impl WithSimd for Block<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Block { op, q, k, v, out } = self;
+        let Block { op, first_query, q, k, v, out } = self;
         let d = op.head_dim;
         let cols = 2 * S::F32_LANES;
         let width = d.next_multiple_of(cols);
@@ -69,8 +71,10 @@ impl WithSimd for Block<'_> {
         let mut max = vec![f32::NEG_INFINITY; padded_rows];
         let mut norm = vec![0.0f32; padded_rows];
 
-        for first in (0..op.kv_len).step_by(KV_BLOCK) {
-            let count = KV_BLOCK.min(op.kv_len - first);
+        // Keys that at least one query of the block sees.
+        let kv_len = if op.causal { op.kv_len.min(first_query + rows) } else { op.kv_len };
+        for first in (0..kv_len).step_by(KV_BLOCK) {
+            let count = KV_BLOCK.min(kv_len - first);
             for j in 0..count {
                 let key = &k[(first + j) * op.k.seq..][..d];
                 key.iter().enumerate().for_each(|(e, x)| keys[e * KV_BLOCK + j] = *x);
@@ -83,7 +87,12 @@ impl WithSimd for Block<'_> {
                 }
             }
             for i in 0..padded_rows {
-                let row = &mut scores[i * KV_BLOCK..][..count];
+                let seen = if op.causal { (first_query + i + 1).saturating_sub(first).min(count) } else { count };
+                let (row, unseen) = scores[i * KV_BLOCK..][..count].split_at_mut(seen);
+                unseen.fill(0.0);
+                if row.is_empty() {
+                    continue;
+                }
                 let new_max = max_of(row).max(max[i]);
                 let shrink = exp(max[i] - new_max);
                 max[i] = new_max;

@@ -53,7 +53,7 @@ pub fn load(loader: &dyn WeightLoader, graph: &Graph, known: &HashSet<WeightRef>
             [n, k] if matrices.contains(&id) => {
                 // Only the blocks are rounded: patch embedding and head take little time, and their errors reach the result
                 // undamped.
-                let block = at.name.starts_with("blocks.");
+                let block = at.name.trim_start_matches("text.").starts_with("blocks.");
                 Weight::Matrix(if graph.precision() == Precision::I8 && block && k <= int8::LARGEST_K {
                     Matrix::Int8(int8::Weights::new(&values, n, k))
                 } else {

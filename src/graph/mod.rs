@@ -182,6 +182,8 @@ pub struct Graph {
     nodes: Vec<Node>,
     outputs: Vec<(String, TensorId)>,
     precision: Precision,
+    /// What the names of weights begin with, and are declared without.
+    prefix: &'static str,
     /// Whether a node writes the tensor.
     written: Vec<bool>,
 }
@@ -191,6 +193,12 @@ impl Graph {
     #[must_use]
     pub fn new(precision: Precision) -> Graph {
         Graph { precision, ..Graph::default() }
+    }
+
+    /// The same, where the names of all weights begin with `prefix`, which they are declared without.
+    #[must_use]
+    pub fn named(precision: Precision, prefix: &'static str) -> Graph {
+        Graph { prefix, ..Graph::new(precision) }
     }
 
     /// All tensors.
@@ -236,15 +244,17 @@ impl Graph {
 
     /// Declares a weight of the given shape.
     pub fn weight(&mut self, name: &str, shape: &[usize]) -> TensorId {
-        let at = WeightRef { name: name.to_owned(), rows: None };
-        self.add(name.to_owned(), shape, self.precision.into(), Kind::Weight(at))
+        let name = format!("{}{name}", self.prefix);
+        let at = WeightRef { name: name.clone(), rows: None };
+        self.add(name, shape, self.precision.into(), Kind::Weight(at))
     }
 
     /// Declares `count` rows, from `first` on, of a weight; `shape` is that of the rows taken.
     pub fn weight_rows(&mut self, name: &str, first: usize, shape: &[usize]) -> TensorId {
         let rows = Some((first, shape[0]));
+        let name = format!("{}{name}", self.prefix);
         let label = format!("{name}[{first}..{}]", first + shape[0]);
-        self.add(label, shape, self.precision.into(), Kind::Weight(WeightRef { name: name.to_owned(), rows }))
+        self.add(label, shape, self.precision.into(), Kind::Weight(WeightRef { name, rows }))
     }
 
     /// Declares an activation for nodes to write.

@@ -8,7 +8,7 @@ use super::download::{Tally, Wanted, download};
 use super::lock::Lock;
 use super::name::{Name, is_commit};
 use super::place::place;
-use super::select::{self, CONFIGS, Unfit, Weights};
+use super::select::{self, Unfit, Weights};
 use super::settings::Settings;
 use crate::error::{Error, HubFault, Result};
 
@@ -77,7 +77,7 @@ fn falls_back(fault: &HubFault) -> bool {
 fn fetch(api: &Api, repo: &Repo, settings: &Settings, info: &Info, tell: &mut dyn FnMut(u64, u64)) -> Result<()> {
     let names: Vec<&str> = info.files.iter().map(String::as_str).collect();
     let weights = select::weights(&names).map_err(|unfit| refused(api.name, unfit))?;
-    let (present, absent): (Vec<&str>, Vec<&str>) = CONFIGS.iter().partition(|config| names.contains(config));
+    let (present, absent) = select::configs(&names);
     let mut first: Vec<String> = present.into_iter().map(str::to_owned).collect();
     if let Weights::Index(index) = &weights {
         first.push(index.clone());
@@ -166,6 +166,10 @@ pub fn lacks(repo: &Repo, commit: &str) -> Option<String> {
     let config = if open_clip { "open_clip_config.json" } else { "config.json" };
     if unknown(config) {
         return lost(config);
+    }
+    let text = std::fs::read(repo.pointer(commit, config)).unwrap_or_default();
+    if select::lacks_tokenizer(&text, &names, unknown) {
+        return lost("tokenizer.json");
     }
     // timm's and open_clip's configurations say how images are prepared; transformers has a file of its own for it.
     let own = || {

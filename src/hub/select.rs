@@ -7,11 +7,39 @@ use serde_json::Value;
 use super::name::is_file_name;
 
 /// Configurations that are taken where they exist.
-pub const CONFIGS: [&str; 5] =
+const CONFIGS: [&str; 5] =
     ["config.json", "preprocessor_config.json", "processor_config.json", "open_clip_config.json", ADAPTER];
 /// What makes a repository an adapter, and its weights.
 const ADAPTER: &str = "adapter_config.json";
 const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
+/// Files of tokenizers, taken where they exist by builds that read texts.
+const TOKENIZERS: [&str; 6] =
+    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "spiece.model", "vocab.json", "merges.txt"];
+
+/// The configurations and the tokenizer's files that a model has, and those that it has not, of its list of files.
+pub fn configs<'a>(files: &[&'a str]) -> (Vec<&'a str>, Vec<&'static str>) {
+    let tokenizers = if cfg!(feature = "text") { &TOKENIZERS[..] } else { &[] };
+    let wanted = CONFIGS.iter().chain(tokenizers).copied();
+    let find = |name: &str| files.iter().copied().find(|file| *file == name);
+    let absent = wanted.clone().filter(|name| find(name).is_none()).collect();
+    // A tokenizer.json is a whole tokenizer.
+    let whole = files.contains(&"tokenizer.json");
+    let present = wanted.filter(|name| !(whole && ["vocab.json", "merges.txt"].contains(name)));
+    (present.filter_map(find).collect(), absent)
+}
+
+/// Whether a model of images and texts may have a tokenizer that is not there: by its configuration, the files that are there, and
+/// which of the others nobody knows about.
+pub fn lacks_tokenizer(config: &[u8], files: &[&str], unknown: impl Fn(&str) -> bool) -> bool {
+    if !cfg!(feature = "text") {
+        return false;
+    }
+    let Ok(json) = serde_json::from_slice::<Value>(config) else { return false };
+    let needed = json.get("text_config").is_some() || json["model_cfg"]["text_cfg"].get("hf_tokenizer_name").is_some();
+    let vocabularies = ["tokenizer.json", "vocab.json", "spiece.model"];
+    needed && !vocabularies.iter().any(|name| files.contains(name)) && vocabularies.iter().any(|name| unknown(name))
+}
+
 /// Endings of files that may hold pickled weights.
 const PICKLED: [&str; 5] = [".bin", ".pth", ".pt", ".ckpt", ".pkl"];
 /// Pickles that hold something else.
@@ -140,6 +168,24 @@ mod tests {
         assert_eq!(weights(&["sub/model.safetensors"]), Err(Unfit::NoWeights));
         let several = ["a.safetensors".to_owned(), "b.safetensors".to_owned()];
         assert_eq!(weights(&["a.safetensors", "b.safetensors"]), Err(Unfit::Several(several.to_vec())));
+    }
+
+    #[cfg(feature = "text")]
+    #[test]
+    fn tokenizers_are_taken_with_models_that_read_texts() {
+        let (present, absent) =
+            configs(&["config.json", "tokenizer.json", "vocab.json", "merges.txt", "model.safetensors"]);
+        assert_eq!(present, ["config.json", "tokenizer.json"]);
+        assert!(absent.contains(&"spiece.model") && !absent.contains(&"vocab.json"), "{absent:?}");
+        assert_eq!(configs(&["merges.txt", "vocab.json"]).0, ["vocab.json", "merges.txt"]);
+        let clip = br#"{"text_config": {}}"#;
+        assert!(lacks_tokenizer(clip, &["config.json"], |_| true));
+        assert!(!lacks_tokenizer(clip, &["spiece.model"], |_| true) && !lacks_tokenizer(clip, &[], |_| false));
+        assert!(lacks_tokenizer(br#"{"model_cfg": {"text_cfg": {"hf_tokenizer_name": "a"}}}"#, &[], |_| true));
+        assert!(
+            !lacks_tokenizer(br#"{"model_cfg": {"text_cfg": {}}}"#, &[], |_| true)
+                && !lacks_tokenizer(b"{}", &[], |_| true)
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::attends::Attends;
 use crate::error::{Error, Result};
 use crate::ops::{Activation, PoolKind};
 
@@ -190,6 +191,9 @@ pub struct VitConfig {
     pub num_classes: usize,
     /// How images of a batch depend on each other.
     pub batch: Batch,
+    /// Which tokens a token attends to.
+    #[serde(default)]
+    pub attends: Attends,
 }
 
 impl VitConfig {
@@ -243,6 +247,7 @@ impl VitConfig {
             head: Head::Linear,
             num_classes: 1000,
             batch: Batch::Independent,
+            attends: Attends::All,
         }
     }
 
@@ -356,6 +361,9 @@ impl VitConfig {
         };
         if first >= self.tokens() || layers == 0 || layers > self.depth.max(1) {
             return fail(format!("{:?} of {} tokens and {} blocks", self.pool, self.tokens(), self.depth));
+        }
+        if let Err(reason) = self.attends.check(self.tokens(), self.batch == Batch::Independent) {
+            return fail(reason);
         }
         if let Batch::Fixed(size @ (0 | 65_537..)) = self.batch {
             return fail(format!("a batch of {size} images"));

@@ -1,6 +1,6 @@
 //! Describes in words how a model differs from a plain ViT.
 
-use super::{Batch, Block, Head, Mlp, NormAxes, Pooling, VitConfig};
+use super::{Attends, Batch, Block, Head, Mlp, NormAxes, Pooling, VitConfig};
 use crate::ops::{Activation, PoolKind};
 
 impl VitConfig {
@@ -33,6 +33,7 @@ impl VitConfig {
         add(self.attn_norm, "norm of the mixed values");
         add(self.mlp_norm, "norm of the MLP's hidden layer");
         add(self.layer_scale, "layer scale");
+        add(self.attends == Attends::Causal, "causal attention");
         match self.block {
             Block::PreNorm => {}
             Block::PostNorm => add(true, "norms after the residual"),

@@ -1,8 +1,8 @@
 //! The canonical weights: their names (timm's), their shapes, and how an executor asks for them.
 
-use super::{Input, Maps, Request, Taps, VitConfig, build};
+use super::{Input, Maps, Request, TEXT, Taps, TextConfig, VitConfig, build};
 use crate::error::Result;
-use crate::graph::{Kind, Precision};
+use crate::graph::{Graph, Kind, Precision};
 
 /// A weight the model needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,27 @@ pub fn weight_specs(cfg: &VitConfig) -> Result<Vec<WeightSpec>> {
         },
         u64::MAX,
     )?;
+    Ok(specs_of(&graph))
+}
+
+/// Every weight of a text tower, in the order in which they are used: those of its graph, whose names begin with [`TEXT`], after
+/// the tables of tokens and positions, which are read row by row, and before the scale and the bias of logits, `[1]` each.
+///
+/// # Errors
+/// As [`build`].
+pub fn text_weight_specs(cfg: &TextConfig) -> Result<Vec<WeightSpec>> {
+    let (input, precision) = (Input::Tokens, Precision::F32);
+    let request = Request { batch: 1, input, last_hidden_state: false, taps: Taps::None, maps: Maps::None, precision };
+    let spec = |name: &str, shape: &[usize]| WeightSpec { name: format!("{TEXT}{name}"), shape: shape.to_vec() };
+    let mut specs =
+        vec![spec("token_embed", &[cfg.vocab_size, cfg.embed_dim]), spec("pos_embed", &[cfg.context, cfg.embed_dim])];
+    specs.extend(specs_of(&build(&cfg.tower(cfg.context, cfg.context - 1, cfg.context), request, u64::MAX)?));
+    specs.push(spec("logit_scale", &[1]));
+    specs.extend(cfg.logit_bias.then(|| spec("logit_bias", &[1])));
+    Ok(specs)
+}
+
+fn specs_of(graph: &Graph) -> Vec<WeightSpec> {
     let mut specs: Vec<WeightSpec> = Vec::new();
     for tensor in graph.tensors() {
         let Kind::Weight(weight) = &tensor.kind else { continue };
@@ -51,5 +72,5 @@ pub fn weight_specs(cfg: &VitConfig) -> Result<Vec<WeightSpec>> {
             None => specs.push(WeightSpec { name: weight.name.clone(), shape }),
         }
     }
-    Ok(specs)
+    specs
 }

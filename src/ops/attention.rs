@@ -31,7 +31,8 @@ impl Strides {
     }
 }
 
-/// `o = post_scale·softmax(scale·q·kᵀ)·v` for each of `outer` sequences and `heads` heads.
+/// `o = post_scale·softmax(scale·q·kᵀ)·v` for each of `outer` sequences and `heads` heads. If it is `causal`, query i is compared
+/// with keys 0 to i only.
 ///
 /// Operands: the tensors that hold q, k and v (they may be the same tensor). Output: the heads side by side, placed as `o` says.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +51,8 @@ pub struct Attention {
     pub scale: f32,
     /// Factor applied to the probabilities after the softmax; usually 1.
     pub post_scale: f32,
+    /// Whether a query sees only the keys up to its own position. There must then be as many keys as queries.
+    pub causal: bool,
     /// Where the queries are.
     pub q: Strides,
     /// Where the keys are.
@@ -67,8 +70,9 @@ impl Attention {
         let width = heads * head_dim;
         let part = |i: usize| Strides { offset: i * width, outer: len * 3 * width, seq: 3 * width };
         let o = Strides { offset: 0, outer: len * width, seq: width };
-        let (q_len, kv_len, post_scale) = (len, len, 1.0);
-        Attention { outer, heads, head_dim, q_len, kv_len, scale, post_scale, q: part(0), k: part(1), v: part(2), o }
+        let (q_len, kv_len, post_scale, causal) = (len, len, 1.0, false);
+        let (q, k, v) = (part(0), part(1), part(2));
+        Attention { outer, heads, head_dim, q_len, kv_len, scale, post_scale, causal, q, k, v, o }
     }
 
     /// Heads side by side.
@@ -79,6 +83,9 @@ impl Attention {
     pub(super) fn valid(&self) -> Result<(), String> {
         positive(&[("outer", self.outer), ("heads", self.heads), ("head_dim", self.head_dim)])?;
         positive(&[("q_len", self.q_len), ("kv_len", self.kv_len)])?;
+        if self.causal && self.q_len != self.kv_len {
+            return Err(format!("causal, with {} queries and {} keys", self.q_len, self.kv_len));
+        }
         if !self.o.are_apart(self.outer, self.q_len, self.width()) {
             return Err(format!("rows of the output overlap: {:?}", self.o));
         }
@@ -98,7 +105,8 @@ impl Attention {
     }
 
     pub(super) fn flop(&self) -> f64 {
-        product(&[self.outer, self.heads, self.q_len]) as f64 * self.kv_len as f64 * (4.0 * self.head_dim as f64 + 4.0)
+        let keys = if self.causal { (self.kv_len as f64 + 1.0) / 2.0 } else { self.kv_len as f64 };
+        product(&[self.outer, self.heads, self.q_len]) as f64 * keys * (4.0 * self.head_dim as f64 + 4.0)
     }
 
     pub(super) fn reference(&self, operands: &Operands<'_>, out: &mut [f32]) {
@@ -110,6 +118,7 @@ impl Attention {
                 let at = |s: Strides, t: usize| s.offset + s.outer * outer + s.seq * t + head * d;
                 for i in 0..self.q_len {
                     let query = &q[at(self.q, i)..][..d];
+                    let scores = &mut scores[..if self.causal { i + 1 } else { self.kv_len }];
                     for (j, score) in scores.iter_mut().enumerate() {
                         let key = &k[at(self.k, j)..][..d];
                         let dot: f64 = query.iter().zip(key).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();

@@ -15,9 +15,9 @@ use crate::model::{Batch, Input, Maps, Request, Taps, build};
 use crate::ops::{Cost, Data};
 
 /// The most token rows of one run: a dispatch has at most 65,535 workgroups per dimension, and the smallest tile has 16 rows.
-const MAX_ROWS: usize = 65_535 * 16;
+pub const MAX_ROWS: usize = 65_535 * 16;
 /// The most images of one run: attention uses one z index of the dispatch for each, and 65,535 is the limit.
-const MAX_IMAGES: usize = 65_535;
+pub const MAX_IMAGES: usize = 65_535;
 /// Bytes of activations that an automatic batch may take.
 const AUTO_BYTES: u64 = 512 << 20;
 /// Plans kept per session; an app that changes its batch size at every call must not grow without end.
@@ -31,7 +31,7 @@ pub struct Engine {
     /// Why the device is not the one a user would hope for, if so.
     pub note: Option<String>,
     pub listener: Listener,
-    weights: Arc<Watched>,
+    pub weights: Arc<Watched>,
     /// The normalised value of every byte in each channel.
     pub table: Vec<f32>,
     plans: Mutex<HashMap<Request, Arc<Plan>>>,
@@ -166,7 +166,7 @@ impl Engine {
         wait(self.executor.profile(&plan, &inputs))
     }
 
-    fn limit(&self) -> u64 {
+    pub fn limit(&self) -> u64 {
         self.executor.max_tensor_bytes()
     }
 

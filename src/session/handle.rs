@@ -41,6 +41,11 @@ impl Session {
         Session(Arc::new(engine))
     }
 
+    #[cfg(feature = "text")]
+    pub(super) fn engine(&self) -> &Engine {
+        &self.0
+    }
+
     /// The model that the session runs.
     #[must_use]
     pub fn model(&self) -> &Model {
@@ -170,7 +175,7 @@ impl Session {
     /// device.
     pub fn attentions(&self, image: &Image, layers: Range<usize>) -> Result<Outputs> {
         let pixels = self.preprocess(image)?;
-        pollster::block_on(self.0.attentions(&pixels, layers))
+        wait(self.0.attentions(&pixels, layers))
     }
 
     /// How many images of a call run at a time on this device, so that an app can read so many files, run them, and read on.
@@ -222,7 +227,7 @@ impl Session {
     }
 
     pub fn logits_of_pixels(&self, pixels: &[Pixels]) -> Result<Each<Vec<f32>>> {
-        pollster::block_on(self.0.logits(pixels))
+        wait(self.0.logits(pixels))
     }
 
     pub fn embed_pixels(&self, pixels: &[Pixels]) -> Result<Each<Vec<f32>>> {
@@ -235,11 +240,11 @@ impl Session {
 
     pub fn last_normed(&self, image: &Image) -> Result<Outputs> {
         let pixels = self.preprocess(image)?;
-        pollster::block_on(self.0.last_normed(&pixels))
+        wait(self.0.last_normed(&pixels))
     }
 
     pub fn logits_of_normed(&self, normed: &[f32]) -> Result<Vec<f32>> {
-        pollster::block_on(self.0.logits_of_normed(normed))
+        wait(self.0.logits_of_normed(normed))
     }
 
     pub fn max_batch(&self) -> Result<usize> {

@@ -13,8 +13,14 @@ mod model;
 mod output;
 mod progress;
 mod tasks;
+#[cfg(feature = "text")]
+mod text_embedder;
 mod unblock;
 mod watched;
+#[cfg(feature = "text")]
+mod words;
+#[cfg(feature = "text")]
+mod zero_shot;
 
 pub use builder::SessionBuilder;
 pub use classifier::Classifier;
@@ -25,3 +31,7 @@ pub use hub::{Pulled, pull};
 pub use model::Model;
 pub use output::{Output, Outputs};
 pub use progress::Progress;
+#[cfg(feature = "text")]
+pub use text_embedder::TextEmbedder;
+#[cfg(feature = "text")]
+pub use zero_shot::{TEMPLATE, ZeroShot};

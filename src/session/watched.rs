@@ -7,7 +7,7 @@ use super::model::Model;
 use super::progress::{Listener, Progress};
 use crate::error::Result;
 use crate::graph::{Graph, Kind, Precision, TensorId};
-use crate::model::{WeightLoader, weight_specs};
+use crate::model::{TEXT, WeightLoader, text_weight_specs, weight_specs};
 
 /// A loader that remembers which weights hold a NaN, an infinity, or a value beyond the precision's range.
 ///
@@ -16,9 +16,9 @@ pub struct Watched {
     inner: Arc<dyn WeightLoader>,
     largest: f32,
     found: Mutex<BTreeSet<String>>,
-    /// Names of the weights that were read, how many there are, and whom to tell.
+    /// Names of the weights that were read, how many the image half and the text half have, and whom to tell.
     read: Mutex<HashSet<String>>,
-    count: usize,
+    counts: [usize; 2],
     listener: Listener,
 }
 
@@ -26,8 +26,10 @@ impl Watched {
     pub fn new(model: &Model, precision: Precision, listener: Listener) -> Result<Watched> {
         // Larger values become infinities when they are rounded to f16.
         let largest = if precision == Precision::F16 { half::f16::MAX.to_f32() } else { f32::MAX };
-        let (inner, count) = (Arc::clone(&model.0.loader), weight_specs(&model.0.config)?.len());
-        Ok(Watched { inner, largest, found: Mutex::default(), read: Mutex::default(), count, listener })
+        let inner = Arc::clone(&model.0.loader);
+        let texts = model.0.text.as_ref().map_or(Ok(Vec::new()), |text| text_weight_specs(&text.config))?;
+        let counts = [weight_specs(&model.0.config)?.len(), texts.iter().filter(|spec| runs(&spec.name)).count()];
+        Ok(Watched { inner, largest, found: Mutex::default(), read: Mutex::default(), counts, listener })
     }
 
     /// For each output of a graph that depends on such weights, its name and the first of them.
@@ -51,16 +53,25 @@ impl WeightLoader for Watched {
         if !out.iter().all(|value| value.abs() <= self.largest) {
             self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         }
+        if !runs(name) {
+            return Ok(());
+        }
+        let is_text = |name: &str| name.starts_with(TEXT);
         let done = {
             let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
             if !read.insert(name.to_owned()) {
                 return Ok(());
             }
-            read.len()
+            read.iter().filter(|other| is_text(other) == is_text(name)).count()
         };
-        self.listener.tell(Progress::Weights { done, of: self.count });
+        self.listener.tell(Progress::Weights { done, of: self.counts[usize::from(is_text(name))] });
         Ok(())
     }
+}
+
+/// Whether a weight is read whenever its half runs: the scale and the bias of logits are not.
+fn runs(name: &str) -> bool {
+    !name.starts_with("text.logit_")
 }
 
 /// Every tensor that the tensor `id` depends on.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module with the modules of this crate it may name.
-const MAY_NAME: [(&str, &[&str]); 16] = [
+const MAY_NAME: [(&str, &[&str]); 17] = [
     ("error", &[]),
     ("device", &["error"]),
     ("ops", &["error"]),
@@ -13,7 +13,8 @@ const MAY_NAME: [(&str, &[&str]); 16] = [
     ("model", &["graph", "ops", "error"]),
     ("preprocess", &["error"]),
     ("labels", &["error"]),
-    ("checkpoint", &["model", "ops", "preprocess", "labels", "error"]),
+    ("text", &["error"]),
+    ("checkpoint", &["model", "ops", "preprocess", "labels", "text", "error"]),
     ("hub", &["error"]),
     ("executor", &["graph", "ops", "error"]),
     ("cpu", &["executor", "graph", "ops", "model", "error"]),
@@ -24,6 +25,7 @@ const MAY_NAME: [(&str, &[&str]); 16] = [
             "checkpoint",
             "preprocess",
             "labels",
+            "text",
             "model",
             "graph",
             "ops",

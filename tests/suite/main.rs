@@ -34,3 +34,5 @@ mod sealed;
 mod shaders;
 mod threads;
 mod tuning;
+mod words;
+mod words_cli;

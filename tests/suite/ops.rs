@@ -189,6 +189,28 @@ fn attention_at_odd_widths_and_lengths() {
 }
 
 #[test]
+fn causal_attention_sees_no_later_token() {
+    for (outer, len, heads, d) in
+        [(1, 1, 1, 4), (2, 5, 3, 12), (1, 77, 2, 64), (1, 130, 2, 20), (1, 33, 1, 30), (1, 70, 1, 256)]
+    {
+        let op = Attention { causal: true, ..Attention::packed(outer, len, heads, d, (d as f32).powf(-0.5) * 4.0) };
+        check(&format!("causal attention {outer}x{len}x{heads}x{d}"), &Op::Attention(op), OP);
+    }
+    // The last token sees all, the first only itself: its own value comes out.
+    let (len, d) = (9, 4);
+    let qkv = values("qkv", len * 3 * d);
+    let mut out = vec![0.0; len * d];
+    let all = Attention::packed(1, len, 1, d, 1.0);
+    let operands = [Some(Data::F32(&qkv)); 3];
+    Op::Attention(Attention { causal: true, ..all.clone() }).reference(&operands, &mut out).unwrap();
+    assert_close("the first token", &out[..d], &qkv[2 * d..3 * d], OP);
+    let causal = out.clone();
+    Op::Attention(all).reference(&operands, &mut out).unwrap();
+    assert_close("the last token", &causal[(len - 1) * d..], &out[(len - 1) * d..], EXACT);
+    assert!(causal[..d] != out[..d]);
+}
+
+#[test]
 fn attention_maps_at_odd_widths_and_lengths() {
     for (outer, len, heads, d, scale) in
         [(1, 1, 1, 1, 1.0), (2, 197, 3, 64, 0.125), (3, 66, 2, 5, 3.0), (1, 130, 1, 80, 0.1)]

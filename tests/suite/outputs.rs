@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::cli::{command, fails, run, stdout};
 
 /// A folder with so many images, and two files that are none: the fourth by name, and the last.
-fn photos(folder: &Path, count: usize) -> String {
+pub fn photos(folder: &Path, count: usize) -> String {
     let photos = folder.join("photos");
     fs::create_dir(&photos).unwrap();
     let first = photos.join("00000.png");
@@ -36,7 +36,7 @@ fn written(folder: &Path, args: &[&str], name: &str) -> PathBuf {
     path
 }
 
-fn lines(path: &Path) -> Vec<Value> {
+pub fn lines(path: &Path) -> Vec<Value> {
     fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -147,14 +147,14 @@ fn vectors_are_the_same_in_every_format() {
 }
 
 /// Starts a run of many images, one at a time.
-fn start(args: &[&str], output: &Path) -> Child {
+pub fn start(args: &[&str], output: &Path) -> Child {
     let mut command = command(args);
     command.args(["-d", "cpu", "--batch-size", "1", "-o", output.to_str().unwrap()]);
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Waits until the run has stated that some of its rows are complete.
-fn wait_for_rows(state: &Path, longer_than: u64) -> u64 {
+pub fn wait_for_rows(state: &Path, longer_than: u64) -> u64 {
     let start = Instant::now();
     loop {
         let len = fs::metadata(state).map_or(0, |metadata| metadata.len());

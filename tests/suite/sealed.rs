@@ -44,6 +44,7 @@ fn invalid() -> Vec<Op> {
         Op::Attention(Attention { kv_len: 0, ..attention.clone() }),
         Op::Attention(Attention { outer: 0, ..attention.clone() }),
         Op::Attention(Attention { heads: HUGE, ..attention.clone() }),
+        Op::Attention(Attention { causal: true, kv_len: 4, ..attention.clone() }),
         // Rows of the output over each other.
         Op::Attention(Attention { o: Strides { outer: 0, ..o }, ..attention.clone() }),
         Op::Attention(Attention { o: Strides { seq: 4, ..o }, ..attention.clone() }),

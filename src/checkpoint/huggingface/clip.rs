@@ -17,7 +17,7 @@ const CONV: &str = "embeddings.patch_embedding.weight";
 const TYPES: [&str; 5] = ["clip", "clip_vision_model", "siglip", "siglip_vision_model", "git_vision_model"];
 
 /// Keys of their configurations, besides those that every encoder has. Keys of the text tower and of the loss are not read.
-const OWN_KEYS: [&str; 10] = [
+pub(super) const OWN_KEYS: [&str; 10] = [
     "projection_dim",
     "vision_use_head",
     "text_config",
@@ -67,7 +67,7 @@ fn vision(names: &Names) -> Names {
     names.configured(Some(nested))
 }
 
-fn is_siglip(names: &Names) -> bool {
+pub(super) fn is_siglip(names: &Names) -> bool {
     let own = own(names);
     !own.has("embeddings.class_embedding") && !own.has("pre_layrnorm.weight")
 }
@@ -152,19 +152,7 @@ fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> R
     let d = cfg.embed_dim;
     let tensor = |name: &str, shape: &[usize]| Part::new(own.whole(name), shape);
     if let Some((i, part)) = canonical.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) {
-        return in_block(part, shape, |part| {
-            let (part, kind) = part.rsplit_once('.').unwrap_or((part, "weight"));
-            let file = match part {
-                "norm1" => "layer_norm1",
-                "norm2" => "layer_norm2",
-                "attn.q" => "self_attn.q_proj",
-                "attn.k" => "self_attn.k_proj",
-                "attn.v" => "self_attn.v_proj",
-                "attn.proj" => "self_attn.out_proj",
-                other => other,
-            };
-            own.whole(&format!("encoder.layers.{i}.{file}.{kind}"))
-        });
+        return in_block(part, shape, |part| own.whole(&format!("encoder.layers.{i}.{}", in_layer(part))));
     }
     let (part, kind) = canonical.rsplit_once('.').unwrap_or((canonical, ""));
     // nn.MultiheadAttention keeps q, k and v in one tensor.
@@ -191,6 +179,21 @@ fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> R
         "attn_pool.mlp.fc2" => vec![tensor(&format!("head.mlp.fc2.{kind}"), shape)],
         _ => vec![Part::new(canonical, shape)],
     }
+}
+
+/// The file's name for a part of a layer of either tower, such as `attn.q.weight`.
+pub(super) fn in_layer(part: &str) -> String {
+    let (part, kind) = part.rsplit_once('.').unwrap_or((part, "weight"));
+    let file = match part {
+        "norm1" => "layer_norm1",
+        "norm2" => "layer_norm2",
+        "attn.q" => "self_attn.q_proj",
+        "attn.k" => "self_attn.k_proj",
+        "attn.v" => "self_attn.v_proj",
+        "attn.proj" => "self_attn.out_proj",
+        other => other,
+    };
+    format!("{file}.{kind}")
 }
 
 fn transform(names: &Names, cfg: &VitConfig) -> Result<Transform> {

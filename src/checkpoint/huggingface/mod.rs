@@ -3,6 +3,7 @@
 mod clip;
 mod dinov2;
 mod processor;
+mod text;
 mod vit;
 
 use super::names::Names;
@@ -14,6 +15,7 @@ use crate::preprocess::Transform;
 pub use clip::FAMILY as CLIP;
 pub use dinov2::FAMILY as DINOV2;
 pub use processor::processor;
+pub use text::TEXT;
 pub use vit::FAMILY as VIT;
 
 const CONV: &str = "embeddings.patch_embeddings.projection.weight";

@@ -1,6 +1,9 @@
 //! The visual towers of OpenAI's CLIP and of open_clip (`open_clip/transformer.py`), including timm models wrapped by open_clip.
 
+mod text;
 mod trunk;
+
+pub use text::TEXT;
 
 use serde_json::Value;
 
@@ -87,7 +90,7 @@ fn configure(names: &Names) -> Result<VitConfig> {
     let mut cfg = VitConfig::plain(1, 1, embed_dim, depth, num_heads);
     (cfg.in_chans, cfg.patch_size) = (conv[1], (conv[2], conv[3]));
     cfg.patch_bias = own.has("conv1.bias");
-    cfg.norm_eps = norm_eps(&config)?;
+    cfg.norm_eps = norm_eps(&config, "vision_cfg")?;
     cfg.act = activation(names, &config)?;
     cfg.pre_norm = own.has("ln_pre.weight");
     cfg.layer_scale = own.has("transformer.resblocks.0.ls_1.gamma");
@@ -213,17 +216,17 @@ fn check(names: &Names) -> Result<()> {
 const PIXEL_KEYS: [&str; 7] = ["size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"];
 
 /// `norm_kwargs.eps`, or the default of `nn.LayerNorm`.
-fn norm_eps(vision: &Names) -> Result<f32> {
-    let Some(kwargs) = vision.field("norm_kwargs") else { return Ok(1e-5) };
-    vision.only_known_in("vision_cfg.norm_kwargs", kwargs, &[&["eps"]])?;
-    Ok(vision.configured(Some(kwargs.clone())).number_field("eps")?.map_or(1e-5, |eps| eps as f32))
+fn norm_eps(tower: &Names, what: &str) -> Result<f32> {
+    let Some(kwargs) = tower.field("norm_kwargs") else { return Ok(1e-5) };
+    tower.only_known_in(&format!("{what}.norm_kwargs"), kwargs, &[&["eps"]])?;
+    Ok(tower.configured(Some(kwargs.clone())).number_field("eps")?.map_or(1e-5, |eps| eps as f32))
 }
 
 /// The activation, from `quick_gelu` and `act_kwargs`. Files without a configuration are OpenAI's, which have quick GELU.
-fn activation(names: &Names, vision: &Names) -> Result<Activation> {
+fn activation(names: &Names, tower: &Names) -> Result<Activation> {
     let quick = names.field("model_cfg").map(|cfg| cfg.get("quick_gelu").and_then(Value::as_bool).unwrap_or(false));
     let mut act = if quick.unwrap_or(true) { Activation::QuickGelu } else { Activation::Gelu };
-    if let Some(kwargs) = vision.field("act_kwargs") {
+    if let Some(kwargs) = tower.field("act_kwargs") {
         let approximate = match kwargs.as_object() {
             Some(map) if map.is_empty() => None,
             Some(map) if map.len() == 1 => map.get("approximate").and_then(Value::as_str),
@@ -247,20 +250,7 @@ fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> R
     let d = cfg.embed_dim;
     let tensor = |name: &str, shape: &[usize]| vec![Part::new(own.whole(name), shape)];
     if let Some((i, part)) = canonical.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) {
-        let (part, kind) = part.rsplit_once('.').unwrap_or((part, "weight"));
-        let file = match part {
-            "norm1" => "ln_1.",
-            "norm2" => "ln_2.",
-            "ls1" => "ls_1.",
-            "ls2" => "ls_2.",
-            // nn.MultiheadAttention joins these two with an underscore.
-            "attn.qkv" => "attn.in_proj_",
-            "attn.proj" => "attn.out_proj.",
-            "mlp.fc1" => "mlp.c_fc.",
-            "mlp.fc2" => "mlp.c_proj.",
-            other => other,
-        };
-        return tensor(&format!("transformer.resblocks.{i}.{file}{kind}"), shape);
+        return tensor(&in_block(i, part), shape);
     }
     let (part, kind) = canonical.rsplit_once('.').unwrap_or((canonical, ""));
     match part {
@@ -278,6 +268,24 @@ fn recipe(canonical: &str, shape: &[usize], cfg: &VitConfig, names: &Names) -> R
         }
         _ => tensor(canonical, shape),
     }
+}
+
+/// The file's name for a part of block `i` of either tower, such as `mlp.fc1.weight`.
+fn in_block(i: &str, part: &str) -> String {
+    let (part, kind) = part.rsplit_once('.').unwrap_or((part, "weight"));
+    let file = match part {
+        "norm1" => "ln_1.",
+        "norm2" => "ln_2.",
+        "ls1" => "ls_1.",
+        "ls2" => "ls_2.",
+        // nn.MultiheadAttention joins these two with an underscore.
+        "attn.qkv" => "attn.in_proj_",
+        "attn.proj" => "attn.out_proj.",
+        "mlp.fc1" => "mlp.c_fc.",
+        "mlp.fc2" => "mlp.c_proj.",
+        other => other,
+    };
+    format!("transformer.resblocks.{i}.{file}{kind}")
 }
 
 fn transform(names: &Names, cfg: &VitConfig) -> Result<Transform> {

@@ -176,7 +176,7 @@ pub fn about(session: &Session) -> [(&'static str, &str); 3] {
 
 /// The JSON object of an image: its result under `key`, with where it was computed, or its error.
 pub fn record(session: &Session, input: &Input, key: &str, result: Result<Value, &Error>) -> Value {
-    let mut record = json!({"image": input.name()});
+    let mut record = json!({input.kind(): input.name()});
     // A name that is not Unicode can't be JSON's text, so its bytes are given as well.
     if std::str::from_utf8(input.name_bytes()).is_err() {
         let bytes: String = input.name_bytes().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -23,7 +23,7 @@ const CLASSES: &str = "message schema {
 }";
 
 const EMBEDDINGS: &str = "message schema {
-    required binary image (STRING);
+    required binary NAME (STRING);
     optional group embedding (LIST) { repeated group list { required float element; } }
     optional binary error (STRING);
 }";
@@ -35,6 +35,7 @@ const GROUP_VALUES: usize = 1 << 17;
 
 #[derive(Deserialize)]
 struct Line {
+    #[serde(alias = "text")]
     image: String,
     error: Option<String>,
     #[serde(default)]
@@ -169,9 +170,9 @@ pub fn classes(rows: File, out: File, about: &[(&str, &str)]) -> io::Result<()> 
     Ok(())
 }
 
-/// The rows of `embed`: one for each image, with its values as one list, or its error.
-pub fn embeddings(rows: File, out: File, about: &[(&str, &str)]) -> io::Result<()> {
-    let mut file = open(out, EMBEDDINGS, about)?;
+/// The rows of `embed`: one for each image or text (`kind`), with its values as one list, or its error.
+pub fn embeddings(kind: &str, rows: File, out: File, about: &[(&str, &str)]) -> io::Result<()> {
+    let mut file = open(out, &EMBEDDINGS.replace("NAME", kind), about)?;
     let (mut image, mut error) = (Column::default(), Column::default());
     let (mut values, mut definitions, mut repetitions) = (Vec::new(), Vec::new(), Vec::new());
     let mut lines = lines::<Line>(rows).peekable();

@@ -23,11 +23,12 @@ pub fn npy_head(shape: &[usize]) -> Vec<u8> {
     head
 }
 
-/// What a .safetensors file begins with that has one tensor, `embeddings`, and a list of images as metadata; the values follow.
-pub fn safetensors_head(shape: &[usize], images: &[String]) -> Vec<u8> {
+/// What a .safetensors file begins with that has one tensor, `embeddings`, and a list of images or texts (`kind`) as metadata; the
+/// values follow.
+pub fn safetensors_head(shape: &[usize], kind: &str, names: &[String]) -> Vec<u8> {
     let bytes = 4 * shape.iter().product::<usize>();
     let header = json!({
-        "__metadata__": {"images": json!(images).to_string()},
+        "__metadata__": {format!("{kind}s"): json!(names).to_string()},
         "embeddings": {"dtype": "F32", "shape": shape, "data_offsets": [0, bytes]},
     });
     let mut text = header.to_string();
@@ -35,14 +36,14 @@ pub fn safetensors_head(shape: &[usize], images: &[String]) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
-/// Makes a .npz file of a .npy file of embeddings and the images' names.
-pub fn npz(npy: File, out: File, names: &[&[u8]]) -> io::Result<()> {
+/// Makes a .npz file of a .npy file of embeddings and the names of the images or texts (`kind`).
+pub fn npz(npy: File, out: File, kind: &str, names: &[&[u8]]) -> io::Result<()> {
     let mut zip = zip::ZipWriter::new(BufWriter::new(out));
     let stored =
         zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored).large_file(true);
     zip.start_file("embeddings.npy", stored)?;
     io::copy(&mut BufReader::new(npy), &mut zip)?;
-    zip.start_file("images.npy", stored)?;
+    zip.start_file(format!("{kind}s.npy"), stored)?;
     zip.write_all(&names_npy(names)?)?;
     zip.finish().map_err(io::Error::from)?.flush()
 }
@@ -101,7 +102,7 @@ mod tests {
             assert_eq!(read.shape().iter().map(|n| *n as usize).collect::<Vec<_>>(), shape);
             assert_eq!(read.into_vec::<f32>().unwrap().len(), values);
             let names = ["a\"b".to_owned(), "ü".to_owned()];
-            let file = [&safetensors_head(shape, &names)[..], &vec![0; 4 * values]].concat();
+            let file = [&safetensors_head(shape, "image", &names)[..], &vec![0; 4 * values]].concat();
             let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
             assert_eq!(tensors.tensor("embeddings").unwrap().shape(), shape);
             let (_, metadata) = safetensors::SafeTensors::read_metadata(&file).unwrap();

@@ -174,6 +174,7 @@ pub fn dispatch(op: &Attention, kernel: &str, capabilities: Capabilities) -> Dis
     let groups = [(op.q_len as u32).div_ceil(queries), op.heads as u32, op.outer as u32];
     let mut dispatch = super::dispatch(shader, &params, groups);
     dispatch.constants = method.constants(op.head_dim as u32, capabilities.matrices);
+    dispatch.overrides = vec![("CAUSAL", u32::from(op.causal))];
     dispatch
 }
 

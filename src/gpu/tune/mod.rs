@@ -172,7 +172,8 @@ fn class(op: &Op) -> Option<(String, Op)> {
         Op::Attention(op) => {
             let outer = op.outer.min((TRIAL_HEADS / op.heads).max(1));
             let heads = (outer * op.heads).next_power_of_two();
-            let class = format!("attention heads<={heads} q={} kv={} d={}", op.q_len, op.kv_len, op.head_dim);
+            let causal = if op.causal { " causal" } else { "" };
+            let class = format!("attention heads<={heads} q={} kv={} d={}{causal}", op.q_len, op.kv_len, op.head_dim);
             Some((class, Op::Attention(Attention { outer, ..op.clone() })))
         }
         _ => None,

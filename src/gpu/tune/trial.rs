@@ -107,7 +107,8 @@ fn attention_rows(op: &Attention, operands: &[Option<Data<'_>>]) -> Result<Vec<(
     sampled(op.outer * op.q_len)
         .map(|i| {
             let (outer, query) = (i / op.q_len, i % op.q_len);
-            let mut one = Attention { outer: 1, q_len: 1, ..op.clone() };
+            let kv_len = if op.causal { query + 1 } else { op.kv_len };
+            let mut one = Attention { outer: 1, q_len: 1, kv_len, causal: false, ..op.clone() };
             one.q.offset += op.q.outer * outer + op.q.seq * query;
             one.k.offset += op.k.outer * outer;
             one.v.offset += op.v.outer * outer;

@@ -3,7 +3,7 @@
 use super::{Epilogue, Forward};
 use crate::error::Result;
 use crate::graph::TensorId;
-use crate::model::{Batch, Block, Mlp, VitConfig};
+use crate::model::{Attends, Batch, Block, Mlp, VitConfig};
 use crate::ops::{Add, Attention, Glu, Linear, Op, Pool, PoolKind, Strides};
 
 /// The options of one MLP.
@@ -148,6 +148,12 @@ impl Forward<'_> {
             for at in [&mut op.q, &mut op.k, &mut op.v, &mut op.o] {
                 std::mem::swap(&mut at.outer, &mut at.seq);
             }
+        }
+        match cfg.attends {
+            Attends::All => {}
+            // One token is compared with those before it alone.
+            Attends::Causal => (op.causal, op.kv_len) = (only.is_none(), only.map_or(tokens, |token| token + 1)),
+            Attends::First(count) => op.kv_len = count,
         }
         self.attention_maps(&op, q, k)?;
         if let Some(token) = only {

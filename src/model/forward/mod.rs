@@ -4,6 +4,7 @@ mod block;
 mod head;
 mod maps;
 
+use super::text::TEXT;
 use super::{Batch, Head, NormAxes, Pooling, VitConfig};
 use crate::error::{Error, Result};
 use crate::graph::{Dtype, Graph, Precision, TensorId};
@@ -16,6 +17,8 @@ pub enum Input {
     Bytes,
     /// `pixel_values` f32 `[B, C, H, W]`, already normalised.
     Planes,
+    /// `token_values` f32 `[B, T, D]`: a text's tokens, positions added.
+    Tokens,
     /// `last_normed` `[B, T, D]`, floats of the graph's precision: what the attention of the last block is given. The pass begins
     /// there, and there are no `hidden_states`. Only for [`super::Block::PreNorm`].
     LastNormed,
@@ -86,8 +89,12 @@ pub struct Request {
 /// [`Error::Config`] for a configuration that is not valid; [`Error::Shape`] if an operation's operands do not fit.
 pub fn build(cfg: &VitConfig, request: Request, limit: u64) -> Result<Graph> {
     cfg.validate("the configuration")?;
-    let (graph, batch) = (Graph::new(request.precision), request.batch);
-    let mut pass = Forward { graph, cfg, batch, limit, classes: None, maps: request.maps, layer: 0, head: 0 };
+    let (batch, maps) = (request.batch, request.maps);
+    let graph = match request.input {
+        Input::Tokens => Graph::named(request.precision, TEXT),
+        Input::Bytes | Input::Planes | Input::LastNormed => Graph::new(request.precision),
+    };
+    let mut pass = Forward { graph, cfg, batch, limit, classes: None, maps, layer: 0, head: 0 };
     let only = last_token(cfg, request);
     if request.input == Input::LastNormed {
         let x = pass.rest(only)?;
@@ -157,6 +164,10 @@ impl Forward<'_> {
             Input::Planes => {
                 let planes = self.graph.input("pixel_values", &[self.batch, cfg.in_chans, h, w], Dtype::F32);
                 (PixelSource::Planes, vec![Some(planes)])
+            }
+            Input::Tokens => {
+                let tokens = self.graph.input("token_values", &[self.batch, cfg.tokens(), cfg.embed_dim], Dtype::F32);
+                (PixelSource::Planes, vec![Some(tokens)])
             }
             Input::LastNormed => return Err(Error::shape("last_normed", "is no picture")),
         };
