@@ -200,3 +200,28 @@ fn a_thousand_classes_are_shown_as_pairs() {
     fs::write(&table, "path,label\n0.ppm,crane\n").unwrap();
     fails(&args, 2, "several classes have the name `crane (classes 134, 517)`");
 }
+
+#[test]
+fn labels_in_words_are_classes_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture_of = |class: &str, to: &str| {
+        fs::create_dir_all(folder.path().join(class)).unwrap();
+        fs::copy(goldens().join("words/image0.png"), folder.path().join(class).join(to)).unwrap();
+    };
+    picture_of("cat", "a.png");
+    picture_of("Dog", "b.png");
+    let model = crate::words::folder("hf_clip");
+    let dir = folder.path().to_str().unwrap();
+    let args = [dir, "-d", "cpu", "-m", model.to_str().unwrap(), "--labels", "cat,dog,two parrots"];
+    let got = report(&args, 0);
+    let output = run(&[&["classify", "-f", "jsonl", "-k", "3"][..], &args].concat());
+    let classes: Value = serde_json::from_str(stdout(&output).lines().next().unwrap()).unwrap();
+    let score = |label: &str| {
+        let all = classes["predictions"].as_array().unwrap();
+        all.iter().find(|class| class["label"] == label).unwrap()["score"].as_f64().unwrap()
+    };
+    let loss = -(score("cat").ln() + score("dog").ln()) / 2.0;
+    assert!((got["cross_entropy"].as_f64().unwrap() - loss).abs() < 1e-4, "{got}, {classes}");
+    fails(&[&["eval", "--head", "x.safetensors"][..], &args].concat(), 2, "give one of them");
+    fails(&[&["eval"][..], &args[..5], &["--labels", "cat,parrot"]].concat(), 2, "has the name `Dog`");
+}
