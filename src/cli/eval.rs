@@ -7,11 +7,12 @@ use vit_gpu::insight::Head;
 use vit_gpu::insight::metrics::{Judged, MultiLabel};
 use vit_gpu::internals::labels::Scores;
 use vit_gpu::internals::preprocess::Pixels;
-use vit_gpu::{Error, Session};
+use vit_gpu::{Error, Session, ZeroShot};
 
 use super::batches::Batches;
 use super::head::{HeadOptions, features};
 use super::labelled::{Classes, LabelledOptions, NameOptions};
+use super::labels::LabelOptions;
 use super::options::{Format, ImageOptions, RunOptions, log_tuning};
 use super::outputs::about;
 use super::report::{About, Report, Sections, Several, write_page};
@@ -29,6 +30,8 @@ pub struct Args {
     names: NameOptions,
     #[command(flatten)]
     head: HeadOptions,
+    #[command(flatten)]
+    labels: LabelOptions,
     /// Also write a page with the confusion matrix, a reliability diagram and the worst mistakes
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
@@ -42,12 +45,19 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Ended {
+    let labels = args.labels.read()?;
+    if labels.is_some() && args.head.head.is_some() {
+        return Err(Failure::Usage("--head and --labels name classes each: give one of them".to_owned()));
+    }
     let labelled = args.labelled.find()?;
     let session = args.run.session()?;
-    let head = args.head.open(&session)?;
-    let scores = if head.is_some() { Scores::Softmax } else { own_scores(&session)? };
-    let several = scores == Scores::Sigmoid;
-    let classes = classes(&session, head.as_ref());
+    let scorer = match (&labels, args.head.open(&session)?) {
+        (Some(labels), _) => Scorer::Words(labels.embed(&session)?),
+        (None, Some(head)) => Scorer::Head(head),
+        (None, None) => Scorer::Own(own_scores(&session)?),
+    };
+    let several = matches!(scorer, Scorer::Own(Scores::Sigmoid));
+    let classes = scorer.classes(&session);
     let of_names = classes.of(&labelled.names, &args.names, several)?;
 
     let reading = args.image.reading();
@@ -59,7 +69,7 @@ pub fn run(args: &Args) -> Ended {
     let start = Instant::now();
     let ended = batches.run(
         0,
-        |pixels| of_pixels(&session, head.as_ref(), pixels),
+        |pixels| scorer.logits(&session, pixels),
         |batch| {
             for ((input, result), (number, label)) in batch.into_iter().zip(labels.by_ref()) {
                 match result {
@@ -133,20 +143,35 @@ fn own_scores(session: &Session) -> Result<Scores, Failure> {
     }
 }
 
-/// The classes of the head, or else of the model.
-fn classes(session: &Session, head: Option<&Head>) -> Classes {
-    let model = session.model();
-    Classes::new(match head {
-        Some(head) => head.labels().iter().cloned().map(Some).collect(),
-        None => (0..model.num_classes()).map(|index| model.label(index).map(str::to_owned)).collect(),
-    })
+/// What gives an image's logits.
+enum Scorer {
+    /// Labels in words. Each image has one of them, so that also SigLIP's scores are the softmax of the logits here.
+    Words(ZeroShot),
+    Head(Head),
+    /// The model's own classes, and how their scores are computed.
+    Own(Scores),
 }
 
-fn of_pixels(
-    session: &Session,
-    head: Option<&Head>,
-    pixels: &[Pixels],
-) -> vit_gpu::Result<Vec<vit_gpu::Result<Vec<f32>>>> {
-    let Some(head) = head else { return session.logits_of_pixels(pixels) };
-    Ok(features(session, head, pixels)?.into_iter().map(|features| head.logits(&features?)).collect())
+impl Scorer {
+    fn classes(&self, session: &Session) -> Classes {
+        let model = session.model();
+        Classes::new(match self {
+            Scorer::Words(words) => (0..words.num_labels()).map(|i| words.label(i).map(str::to_owned)).collect(),
+            Scorer::Head(head) => head.labels().iter().cloned().map(Some).collect(),
+            Scorer::Own(_) => (0..model.num_classes()).map(|index| model.label(index).map(str::to_owned)).collect(),
+        })
+    }
+
+    fn logits(&self, session: &Session, pixels: &[Pixels]) -> vit_gpu::Result<Vec<vit_gpu::Result<Vec<f32>>>> {
+        Ok(match self {
+            Scorer::Words(words) => {
+                let vectors = session.embed_pixels(pixels)?.into_iter();
+                vectors.map(|vector| Ok(words.logits(&vector?))).collect()
+            }
+            Scorer::Head(head) => {
+                features(session, head, pixels)?.into_iter().map(|features| head.logits(&features?)).collect()
+            }
+            Scorer::Own(_) => session.logits_of_pixels(pixels)?,
+        })
+    }
 }

@@ -1,4 +1,4 @@
-"""Figures of made-up predictions by scikit-learn and torchmetrics, and a logistic regression by scikit-learn.
+"""Figures of made-up predictions by scikit-learn, torchmetrics and PyTorch, and a logistic regression by scikit-learn.
 
     python tests/goldens/metrics.py
 
@@ -15,7 +15,6 @@ from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
     confusion_matrix,
-    log_loss,
     precision_recall_fscore_support,
     top_k_accuracy_score,
 )
@@ -56,7 +55,7 @@ def single(seed, images, classes, used, scale):
         "truth": truth.tolist(),
         "top1": accuracy_score(truth, predicted),
         "top5": top_k_accuracy_score(truth, probability, k=5, labels=range(classes)),
-        "cross_entropy": log_loss(truth, probability, labels=range(classes)),
+        "cross_entropy": torch.nn.functional.cross_entropy(torch.from_numpy(wide), torch.from_numpy(truth)).item(),
         "calibration_error": multiclass_calibration_error(
             torch.from_numpy(logits), torch.from_numpy(truth), classes, n_bins=15
         ).item(),
@@ -78,7 +77,8 @@ def several(seed, images, labels):
     logits = np.round(logits, 1).astype(np.float32)
     logits[logits == 0] = 0.05
     predicted = logits > 0
-    each = [average_precision_score(truth[:, i], logits[:, i]) for i in range(labels - 1)]
+    each = [average_precision_score(truth[:, i], logits[:, i]) for i in range(labels)]
+    assert np.isclose(np.mean(each), average_precision_score(truth, logits))
     mean = multilabel_average_precision(
         torch.from_numpy(logits).double().sigmoid(), torch.from_numpy(truth).long(), labels, average="macro"
     )
@@ -87,7 +87,7 @@ def several(seed, images, labels):
         "truth": [np.flatnonzero(row).tolist() for row in truth],
         "per_label": per_class(truth, predicted),
         "means": means(truth, predicted),
-        "average_precision": [*each, None],
+        "average_precision": each,
         "mean_average_precision": mean.item(),
         "exact_match": accuracy_score(truth, predicted),
     }

@@ -168,7 +168,7 @@ fn a_model_of_several_labels_has_figures_of_each() {
     let labels = got["per_label"].as_array().unwrap();
     let support: Vec<u64> = labels.iter().map(|label| label["images"].as_u64().unwrap()).collect();
     assert_eq!(support, [0, 1, 0, 1, 0]);
-    assert!(labels[0]["average_precision"].is_null() && labels[1]["average_precision"].is_f64());
+    assert!(labels[0]["average_precision"] == 0.0 && labels[1]["average_precision"].as_f64().unwrap() > 0.0);
     assert!(got["mean_average_precision"].is_f64() && got["exact_match"].is_f64());
     assert!(fs::read_to_string(page).unwrap().contains("average precision"));
     let text = stdout(&run(&[&["eval"], &args[..]].concat()));
@@ -199,4 +199,29 @@ fn a_thousand_classes_are_shown_as_pairs() {
     assert!(page.contains("too many for a matrix") && page.matches("<svg").count() == 1);
     fs::write(&table, "path,label\n0.ppm,crane\n").unwrap();
     fails(&args, 2, "several classes have the name `crane (classes 134, 517)`");
+}
+
+#[test]
+fn labels_in_words_are_classes_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture_of = |class: &str, to: &str| {
+        fs::create_dir_all(folder.path().join(class)).unwrap();
+        fs::copy(goldens().join("words/image0.png"), folder.path().join(class).join(to)).unwrap();
+    };
+    picture_of("cat", "a.png");
+    picture_of("Dog", "b.png");
+    let model = crate::words::folder("hf_clip");
+    let dir = folder.path().to_str().unwrap();
+    let args = [dir, "-d", "cpu", "-m", model.to_str().unwrap(), "--labels", "cat,dog,two parrots"];
+    let got = report(&args, 0);
+    let output = run(&[&["classify", "-f", "jsonl", "-k", "3"][..], &args].concat());
+    let classes: Value = serde_json::from_str(stdout(&output).lines().next().unwrap()).unwrap();
+    let score = |label: &str| {
+        let all = classes["predictions"].as_array().unwrap();
+        all.iter().find(|class| class["label"] == label).unwrap()["score"].as_f64().unwrap()
+    };
+    let loss = -(score("cat").ln() + score("dog").ln()) / 2.0;
+    assert!((got["cross_entropy"].as_f64().unwrap() - loss).abs() < 1e-4, "{got}, {classes}");
+    fails(&[&["eval", "--head", "x.safetensors"][..], &args].concat(), 2, "give one of them");
+    fails(&[&["eval"][..], &args[..5], &["--labels", "cat,parrot"]].concat(), 2, "has the name `Dog`");
 }

@@ -17,12 +17,8 @@ pub struct Several<'a> {
 impl Several<'_> {
     /// The figures of the whole, as names and texts.
     pub fn whole(&self) -> Vec<(&'static str, String)> {
-        let mean = self.figures.mean_average_precision;
         vec![
-            (
-                "average precision",
-                mean.map_or("no label occurs".to_owned(), |mean| format!("{mean:.4}, mean of labels")),
-            ),
+            ("average precision", format!("{:.4}, mean of labels", self.figures.mean_average_precision)),
             ("all labels right", format!("{:.2} %", 100.0 * self.figures.exact_match)),
         ]
     }
@@ -37,11 +33,10 @@ impl Several<'_> {
             all.truncate(SHOWN);
             note
         });
-        let shown = |precision: Option<f64>| precision.map_or("none".to_owned(), |value| format!("{value:.4}"));
-        let row = |(label, (figures, precision)): (usize, &(Figures, Option<f64>))| Row {
+        let row = |(label, (figures, precision)): (usize, &(Figures, f64))| Row {
             name: self.classes.shown(label),
             figures: *figures,
-            average_precision: Some(shown(*precision)),
+            average_precision: Some(format!("{precision:.4}")),
         };
         (all.into_iter().map(row).collect(), note)
     }
@@ -59,7 +54,7 @@ impl Several<'_> {
         report["mean_average_precision"] = json!(self.figures.mean_average_precision);
         report["exact_match"] = json!(self.figures.exact_match);
         means_to(&mut report, &self.figures.means);
-        let one = |(label, (figures, precision)): (usize, &(Figures, Option<f64>))| {
+        let one = |(label, (figures, precision)): (usize, &(Figures, f64))| {
             let mut one = json!({"index": label, "label": self.classes.shown(label)});
             figures_to(&mut one, figures);
             one["average_precision"] = json!(precision);

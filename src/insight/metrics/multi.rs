@@ -7,12 +7,12 @@ use crate::error::{Error, Result};
 /// above 0.5.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MultiLabel {
-    /// The figures of each label, and its average precision; `None` for a label that no image has.
-    pub labels: Vec<(Figures, Option<f64>)>,
+    /// The figures of each label, and its average precision; 0 for a label that no image has.
+    pub labels: Vec<(Figures, f64)>,
     /// Means over all labels.
     pub means: Means,
-    /// The mean of the average precisions, over the labels that occur; `None` if none does.
-    pub mean_average_precision: Option<f64>,
+    /// The mean of the average precisions, over all labels.
+    pub mean_average_precision: f64,
     /// The share of images whose labels are all predicted, and no other.
     pub exact_match: f64,
 }
@@ -42,11 +42,11 @@ impl MultiLabel {
             }
             precisions.push(average_precision(&column, truth));
         }
-        let known: Vec<f64> = precisions.iter().copied().flatten().collect();
+        let mean_average_precision = precisions.iter().sum::<f64>() / count.max(1) as f64;
         Ok(MultiLabel {
             labels: counts.iter().map(|counts| counts.figures()).zip(precisions).collect(),
             means: Means::of(&counts),
-            mean_average_precision: (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64),
+            mean_average_precision,
             exact_match: exact.iter().filter(|exact| **exact).count() as f64 / logits.len() as f64,
         })
     }
@@ -73,9 +73,9 @@ fn check(logits: &[Vec<f32>], labels: &[Vec<usize>]) -> Result<usize> {
 }
 
 /// The average precision of one label: the precision at each threshold, weighted by how much recall it adds (no interpolation).
-/// Images with equal scores share a threshold. `None` if no image has the label.
+/// Images with equal scores share a threshold. 0 if no image has the label, as in scikit-learn.
 #[must_use]
-pub fn average_precision(scores: &[f32], truth: &[bool]) -> Option<f64> {
+pub fn average_precision(scores: &[f32], truth: &[bool]) -> f64 {
     let positives = truth.iter().filter(|truth| **truth).count();
     let mut order: Vec<(f32, bool)> = scores.iter().copied().zip(truth.iter().copied()).collect();
     order.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -85,7 +85,7 @@ pub fn average_precision(scores: &[f32], truth: &[bool]) -> Option<f64> {
         (seen, hits) = (seen + same.len(), hits + new);
         sum += new as f64 * hits as f64 / seen as f64;
     }
-    (positives > 0).then(|| sum / positives as f64)
+    sum / positives.max(1) as f64
 }
 
 #[cfg(test)]
@@ -94,9 +94,9 @@ mod tests {
 
     #[test]
     fn images_with_equal_scores_share_a_threshold() {
-        assert_eq!(average_precision(&[1.0, 1.0, 0.5], &[true, false, true]), Some(0.5 * 0.5 + 0.5 * 2.0 / 3.0));
-        assert_eq!(average_precision(&[1.0], &[false]), None);
-        assert_eq!(average_precision(&[], &[]), None);
+        assert_eq!(average_precision(&[1.0, 1.0, 0.5], &[true, false, true]), 0.5 * 0.5 + 0.5 * 2.0 / 3.0);
+        assert_eq!(average_precision(&[1.0], &[false]), 0.0);
+        assert_eq!(average_precision(&[], &[]), 0.0);
     }
 
     #[test]
