@@ -178,7 +178,7 @@ fn shards_open_clip_timm_and_archives() {
                 ("open_clip_pytorch_model.bin", b"p"),
                 ("tokenizer.json", b"{}"),
             ],
-            &["open_clip_config.json", "open_clip_model.safetensors"],
+            &["open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json"],
         ),
         (
             &[("config.json", br#"{"architecture": "x"}"#), ("model.safetensors", b"w"), ("pytorch_model.bin", b"p")],
