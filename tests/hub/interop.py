@@ -71,7 +71,8 @@ def download(revision=None):
     # What transformers asks for in vain is kept, too; vit-gpu keeps the same marks for the configurations that it knows.
     missing = "\n".join(
         f"try:\n    h.hf_hub_download('{REPO}', '{name}')\nexcept h.errors.EntryNotFoundError:\n    pass"
-        for name in ("preprocessor_config.json", "processor_config.json", "open_clip_config.json", "adapter_config.json")
+        for name in ("preprocessor_config.json", "processor_config.json", "open_clip_config.json", "adapter_config.json",
+                     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "spiece.model", "vocab.json", "merges.txt")
     )
     return files, missing
 
