@@ -69,6 +69,8 @@ pub mod internals {
     #[cfg(feature = "text")]
     pub use crate::session::TEMPLATE;
     pub use crate::session::normalize;
+    #[cfg(feature = "hub")]
+    pub use crate::session::place_of;
 }
 
 /// The programs in that page are tests.

@@ -91,13 +91,8 @@ pub unsafe extern "C" fn vit_gpu_open(
 /// `session` is null or of `vit_gpu_open`, and is not used after this.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vit_gpu_close(session: *mut VitGpuSession) {
-    if !session.is_null() {
-        status(|| {
-            // SAFETY: it was made by `Box::into_raw` in `vit_gpu_open`, and the caller gives it up.
-            drop(unsafe { Box::from_raw(session) });
-            Ok(())
-        });
-    }
+    // SAFETY: it is null or was made by `Box::into_raw`, and the caller gives it up.
+    unsafe { end(session) }
 }
 
 /// The adapter's name, or `cpu`. The session keeps the text.
@@ -191,13 +186,8 @@ pub unsafe extern "C" fn vit_gpu_image_rgb(rgb: *const u8, width: usize, height:
 /// `image` is null or of one of the functions above, and is not used after this.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vit_gpu_image_free(image: *mut VitGpuImage) {
-    if !image.is_null() {
-        status(|| {
-            // SAFETY: it was made by `Box::into_raw`, and the caller gives it up.
-            drop(unsafe { Box::from_raw(image) });
-            Ok(())
-        });
-    }
+    // SAFETY: it is null or was made by `Box::into_raw`, and the caller gives it up.
+    unsafe { end(image) }
 }
 
 /// The classes with the highest scores, best first: as many as `top_k` and the model have. Their number is written to `count`.
@@ -292,6 +282,20 @@ unsafe fn run(
         unsafe { out.copy_from_nonoverlapping(values.as_ptr(), len) };
         Ok(())
     })
+}
+
+/// Drops what a pointer owns.
+///
+/// # Safety
+/// It is null, or was made by `Box::into_raw` and is not used after this.
+unsafe fn end<T>(pointer: *mut T) {
+    if !pointer.is_null() {
+        status(|| {
+            // SAFETY: as the caller promises.
+            drop(unsafe { Box::from_raw(pointer) });
+            Ok(())
+        });
+    }
 }
 
 fn boxed(image: Image) -> *mut VitGpuImage {

@@ -83,10 +83,7 @@ impl Args {
 
 pub fn run(args: &Args) -> Ended {
     let format = args.format()?;
-    let labels = args.labels.read()?;
-    if labels.is_some() && args.head.head.is_some() {
-        return Err(Failure::Usage("--head and --labels name classes each: give one of them".to_owned()));
-    }
+    let labels = args.labels.read(&args.head)?;
     let inputs = args.photos.find(args.output.resume)?;
     let sorter = args.sort.sorter(args.output.resume)?;
     let output = args.output.open()?;

@@ -45,10 +45,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Ended {
-    let labels = args.labels.read()?;
-    if labels.is_some() && args.head.head.is_some() {
-        return Err(Failure::Usage("--head and --labels name classes each: give one of them".to_owned()));
-    }
+    let labels = args.labels.read(&args.head)?;
     let labelled = args.labelled.find()?;
     let session = args.run.session()?;
     let scorer = match (&labels, args.head.open(&session)?) {
@@ -119,7 +116,7 @@ fn show(args: &Args, text: String, json: &serde_json::Value, page: &dyn Sections
     Ok(())
 }
 
-/// Prints figures.
+/// Prints figures: the table, or one line of JSON.
 pub fn print(format: Format, text: &str, json: &serde_json::Value) -> std::io::Result<()> {
     use std::io::Write;
     let mut out = std::io::stdout();

@@ -8,6 +8,7 @@ use vit_gpu::internals::TEMPLATE;
 use vit_gpu::{Error, Session, ZeroShot};
 
 use super::Failure;
+use super::head::HeadOptions;
 
 /// Labels in place of the classes of a model's head.
 #[derive(clap::Args)]
@@ -34,8 +35,8 @@ impl LabelOptions {
     /// The labels, if there are any.
     ///
     /// # Errors
-    /// [`Failure::Usage`] if there are none where there should be; [`Error::Io`] for a file that can't be read.
-    pub fn read(&self) -> Result<Option<Labels>, Failure> {
+    /// [`Failure::Usage`] if there are none where there should be, or a head as well, which has classes of its own; [`Error::Io`] for a file that can't be read.
+    pub fn read(&self, head: &HeadOptions) -> Result<Option<Labels>, Failure> {
         let usage = |reason: &str| Err(Failure::Usage(reason.to_owned()));
         let trimmed = |label: &str| Some(label.trim()).filter(|label| !label.is_empty()).map(str::to_owned);
         let (labels, option): (Vec<String>, _) = match (&self.labels, &self.labels_file) {
@@ -54,6 +55,9 @@ impl LabelOptions {
             return usage(&format!("--template {template:?} has no {{}} for the label"));
         }
         let templates = if self.templates.is_empty() { vec![TEMPLATE.to_owned()] } else { self.templates.clone() };
+        if head.head.is_some() {
+            return usage("--head and --labels name classes each: give one of them");
+        }
         Ok(Some(Labels { labels, templates }))
     }
 }

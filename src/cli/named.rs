@@ -1,10 +1,9 @@
 //! Models by name, wherever a command takes a model.
 
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use vit_gpu::internals::checkpoint::{Checkpoint, Place};
-use vit_gpu::internals::hub;
+use vit_gpu::internals::place_of;
 
 use super::progress::Progress;
 
@@ -13,32 +12,13 @@ use super::progress::Progress;
 pub fn located(model: &str) -> vit_gpu::Result<Place> {
     // A command that opens a model several times asks once, and all have the same commit.
     static ASKED: Mutex<Vec<(String, Place)>> = Mutex::new(Vec::new());
-    let is_path = Path::new(model).exists();
-    if !is_path && (model.starts_with("random:") || !hub::is_name(model)) {
-        return Ok(model.into());
-    }
     let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, place)) = asked.iter().find(|(name, _)| name == model) {
         return Ok(place.clone());
     }
-    let place = if is_path { with_base(model)? } else { placed(&fetch(model)?) };
+    let place = place_of(model, fetch)?;
     asked.push((model.to_owned(), place.clone()));
     Ok(place)
-}
-
-/// The place of files on disk, after a download if they are an adapter whose base model is not here.
-fn with_base(path: &str) -> vit_gpu::Result<Place> {
-    match Place::base_on_hub(path)?.filter(|name| hub::is_name(name)) {
-        None => Ok(path.into()),
-        Some(name) => {
-            let base = fetch(&name).map_err(|error| hub::of_adapter(error, path))?;
-            Ok(Place { path: path.to_owned(), base: Some(base.folder) })
-        }
-    }
-}
-
-fn placed(pulled: &vit_gpu::Pulled) -> Place {
-    Place { path: pulled.folder.display().to_string(), base: pulled.base.clone() }
 }
 
 /// Opens a model that may be named; results show the name as it was given.

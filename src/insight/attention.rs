@@ -33,9 +33,11 @@ impl HeadMaps {
 pub fn class_attention(session: &Session, image: &Image, layers: Range<usize>) -> Result<Vec<HeadMaps>> {
     let config = &session.checkpoint().config;
     let mut maps = Vec::with_capacity(layers.len());
-    for layer in layers {
-        // One layer at a time: of each map only one row is kept.
-        for map in session.attentions(image, layer..layer + 1)?.0 {
+    let step = session.layers_at_a_time();
+    for first in layers.clone().step_by(step) {
+        // Of each map only one row is kept.
+        let group = first..layers.end.min(first + step);
+        for (layer, map) in (first..).zip(session.attentions(image, group)?.0) {
             let keys = map.shape[3];
             let heads = map.values.chunks_exact(map.shape[2] * keys);
             let heads = heads.map(|head| Heatmap::of_patches(config.grid(), &query(head, keys, config.class_token)));

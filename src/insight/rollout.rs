@@ -46,8 +46,11 @@ pub fn rollout(session: &Session, image: &Image, options: Rollout) -> Result<Hea
         true => row[0] = 1.0,
         false => row.fill(1.0 / tokens as f64),
     }
-    for layer in (0..config.depth).rev() {
-        for map in session.attentions(image, layer..layer + 1)?.0 {
+    let step = session.layers_at_a_time();
+    let mut end = config.depth;
+    while end > 0 {
+        let first = end.saturating_sub(step);
+        for map in session.attentions(image, first..end)?.0.into_iter().rev() {
             let heads = map.shape[1] as f32;
             let mut map = fused(&map, |values| match options.fusion {
                 Fusion::Mean => values.map(f64::from).sum::<f64>() as f32 / heads,
@@ -57,6 +60,7 @@ pub fn rollout(session: &Session, image: &Image, options: Rollout) -> Result<Hea
             discard(&mut map, tokens, options.discard, config.class_token);
             row = through(&row, &map);
         }
+        end = first;
     }
     let row: Vec<f32> = row.into_iter().map(|value| value as f32).collect();
     Heatmap::of_patches(config.grid(), &row)

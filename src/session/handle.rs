@@ -238,6 +238,10 @@ impl Session {
         wait(self.0.tokens(pixels, layer))
     }
 
+    pub fn layers_at_a_time(&self) -> usize {
+        self.0.layers_at_a_time()
+    }
+
     pub fn last_normed(&self, image: &Image) -> Result<Outputs> {
         let pixels = self.preprocess(image)?;
         wait(self.0.last_normed(&pixels))

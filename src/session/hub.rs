@@ -50,6 +50,29 @@ pub fn pull(name: &str, mut on_progress: impl FnMut(Progress)) -> Result<Pulled>
     Ok(Pulled { folder: found.folder, commit: found.commit, base, note: found.note })
 }
 
+impl Pulled {
+    fn place(&self) -> Place {
+        Place { path: self.folder.display().to_string(), base: self.base.clone() }
+    }
+}
+
+/// The place of a model that a user named: the file or folder of this name, or what `fetch` takes under it from the hub; of an adapter
+/// on disk also that of its base model, which is fetched if it is named and not here. What is neither a path nor a name stays as it
+/// is: opening it says what there is not.
+pub fn place_of(name: &str, mut fetch: impl FnMut(&str) -> Result<Pulled>) -> Result<Place> {
+    if !Path::new(name).exists() {
+        let is_name = !name.starts_with("random:") && hub::is_name(name);
+        return if is_name { Ok(fetch(name)?.place()) } else { Ok(name.into()) };
+    }
+    match Place::base_on_hub(name)?.filter(|base| hub::is_name(base)) {
+        None => Ok(name.into()),
+        Some(base) => {
+            let base = fetch(&base).map_err(|error| hub::of_adapter(error, name))?;
+            Ok(Place { path: name.to_owned(), base: Some(base.folder) })
+        }
+    }
+}
+
 impl Model {
     /// Opens a model that a user named, as the program does: a path if it exists, else a name on the hub (see [`pull`]); at
     /// another image size (height, width) if one is given. Of an adapter on disk, the base model is taken from the hub if it is
@@ -57,23 +80,12 @@ impl Model {
     ///
     /// # Errors
     /// As [`pull`], [`Model::open`] and [`Model::open_at`].
-    pub fn named(name: &str, image_size: Option<(usize, usize)>, on_progress: impl FnMut(Progress)) -> Result<Model> {
-        let is_path = Path::new(name).exists();
-        let place = if is_path {
-            match Place::base_on_hub(name)?.filter(|base| hub::is_name(base)) {
-                Some(base) => {
-                    let base = pull(&base, on_progress).map_err(|error| hub::of_adapter(error, name))?;
-                    Place { path: name.to_owned(), base: Some(base.folder) }
-                }
-                None => name.into(),
-            }
-        } else if hub::is_name(name) {
-            let pulled = pull(name, on_progress)?;
-            Place { path: pulled.folder.display().to_string(), base: pulled.base }
-        } else {
-            // Its error says what there is not.
-            name.into()
-        };
+    pub fn named(
+        name: &str,
+        image_size: Option<(usize, usize)>,
+        mut on_progress: impl FnMut(Progress),
+    ) -> Result<Model> {
+        let place = place_of(name, |name| pull(name, &mut on_progress))?;
         let mut checkpoint = Checkpoint::open_at(place, image_size)?;
         name.clone_into(&mut checkpoint.name);
         Ok(Model(checkpoint))
@@ -93,7 +105,7 @@ impl Model {
     /// As [`pull`] and [`Model::open`].
     pub fn from_hub(name: &str, on_progress: impl FnMut(Progress)) -> Result<Model> {
         let pulled = pull(name, on_progress)?;
-        let mut checkpoint = Checkpoint::open(&Place { path: pulled.folder.display().to_string(), base: pulled.base })?;
+        let mut checkpoint = Checkpoint::open(pulled.place())?;
         name.clone_into(&mut checkpoint.name);
         Ok(Model(checkpoint))
     }

@@ -19,6 +19,13 @@ impl Engine {
         config.depth + usize::from(matches!(config.pool, Pooling::Attention(_)))
     }
 
+    /// How many layers' maps one run gives. Whoever takes more of them one by one runs the model more often than it must.
+    pub fn layers_at_a_time(&self) -> usize {
+        let config = &self.checkpoint().config;
+        let layer_bytes = self.precision.bytes() as usize * config.num_heads * config.tokens().pow(2);
+        (MAP_BYTES / layer_bytes.max(1)).max(1)
+    }
+
     /// `attentions.i` `[1, H, queries, keys]` of every layer in `layers`.
     pub async fn attentions(&self, pixels: &Pixels, layers: Range<usize>) -> Result<Outputs> {
         let count = self.attention_layers();
@@ -26,9 +33,7 @@ impl Engine {
             let reason = format!("layers {} to {}: the model has {count}", layers.start, layers.end);
             return Err(Error::argument("layers", reason));
         }
-        let config = &self.checkpoint().config;
-        let layer_bytes = self.precision.bytes() as usize * config.num_heads * config.tokens().pow(2);
-        let step = (MAP_BYTES / layer_bytes.max(1)).max(1);
+        let step = self.layers_at_a_time();
         let mut maps: Vec<Output> = Vec::with_capacity(layers.len());
         for first in layers.clone().step_by(step) {
             let group = Maps::Attention { first, end: layers.end.min(first + step) };

@@ -27,7 +27,7 @@ pub use classifier::Classifier;
 pub use embedder::{Embedder, normalize};
 pub use handle::Session;
 #[cfg(feature = "hub")]
-pub use hub::{Pulled, pull};
+pub use hub::{Pulled, place_of, pull};
 pub use model::Model;
 pub use output::{Output, Outputs};
 pub use progress::Progress;

@@ -118,7 +118,6 @@ mod tests {
         for (i, at) in point.iter().enumerate() {
             assert!((at - i as f64).abs() < 1e-8, "{i}: {at} after {calls} calls");
         }
-        // Steepest descent would need thousands.
         assert!(calls < 500, "{calls}");
     }
 }
