@@ -110,11 +110,14 @@ struct Found {
 
 impl Found {
     /// A link to a folder is not followed, because it may lead back up; a link to nothing is a file that can't be read.
+    /// Paths are sorted here, and not while walking, because `walkdir` would keep an entry for everything in a folder: among the
+    /// paths that stay, so that the memory would not be given back.
     fn walk(&mut self, folder: &Path, hidden: bool) {
         let shown = |entry: &walkdir::DirEntry| {
             hidden || entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
         };
-        for entry in WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(shown) {
+        let (inputs, skipped) = (self.inputs.len(), self.skipped.len());
+        for entry in WalkDir::new(folder).into_iter().filter_entry(shown) {
             match entry {
                 Ok(entry) if entry.file_type().is_dir() => {}
                 Ok(entry) if entry.path_is_symlink() && entry.path().is_dir() => self.skipped.push(entry.into_path()),
@@ -127,6 +130,8 @@ impl Found {
                 }
             }
         }
+        self.inputs[inputs..].sort_unstable_by(|a, b| a.path().cmp(b.path()));
+        self.skipped[skipped..].sort_unstable();
     }
 
     /// `3 files were skipped: 2 .heic, 1 .txt`, if any were.
