@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::heatmap::Heatmap;
 use crate::error::Result;
 use crate::preprocess::Image;
-use crate::session::{Output, Session};
+use crate::session::{Output, Session, unblock, wait};
 
 /// The maps of one layer's heads.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,13 +31,27 @@ impl HeadMaps {
 /// # Errors
 /// As [`Session::attentions`].
 pub fn class_attention(session: &Session, image: &Image, layers: Range<usize>) -> Result<Vec<HeadMaps>> {
+    wait(computed(session, image, layers))
+}
+
+/// As [`class_attention`], without blocking.
+///
+/// # Errors
+/// As [`class_attention`].
+pub async fn class_attention_async(session: &Session, image: &Image, layers: Range<usize>) -> Result<Vec<HeadMaps>> {
+    let (session, image) = (session.clone(), image.clone());
+    unblock(async move || computed(&session, &image, layers).await).await
+}
+
+async fn computed(session: &Session, image: &Image, layers: Range<usize>) -> Result<Vec<HeadMaps>> {
     let config = &session.checkpoint().config;
+    let pixels = session.preprocess(image)?;
     let mut maps = Vec::with_capacity(layers.len());
-    let step = session.layers_at_a_time();
+    let step = session.engine().layers_at_a_time();
     for first in layers.clone().step_by(step) {
         // Of each map only one row is kept.
         let group = first..layers.end.min(first + step);
-        for (layer, map) in (first..).zip(session.attentions(image, group)?.0) {
+        for (layer, map) in (first..).zip(session.engine().attentions(&pixels, group).await?.0) {
             let keys = map.shape[3];
             let heads = map.values.chunks_exact(map.shape[2] * keys);
             let heads = heads.map(|head| Heatmap::of_patches(config.grid(), &query(head, keys, config.class_token)));

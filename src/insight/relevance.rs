@@ -3,7 +3,7 @@
 use super::heatmap::Heatmap;
 use crate::error::{Error, Result};
 use crate::preprocess::Image;
-use crate::session::Session;
+use crate::session::{Session, unblock, wait};
 
 /// How much each patch speaks for a class.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,8 +30,21 @@ const BYTES: usize = 64 << 20;
 /// [`Error::NoHead`] for a model without a head; [`Error::Argument`] for a class that it does not have, and for models whose
 /// blocks are not pre-norm; as [`Session::attentions`].
 pub fn relevance(session: &Session, image: &Image, class: Option<usize>) -> Result<Relevance> {
+    wait(computed(session, image, class))
+}
+
+/// As [`relevance`], without blocking.
+///
+/// # Errors
+/// As [`relevance`].
+pub async fn relevance_async(session: &Session, image: &Image, class: Option<usize>) -> Result<Relevance> {
+    let (session, image) = (session.clone(), image.clone());
+    unblock(async move || computed(&session, &image, class).await).await
+}
+
+async fn computed(session: &Session, image: &Image, class: Option<usize>) -> Result<Relevance> {
     let config = &session.checkpoint().config;
-    let outputs = session.last_normed(image)?;
+    let outputs = session.engine().last_normed(&session.preprocess(image)?).await?;
     let output = |name: &str| outputs.get(name).ok_or_else(|| Error::shape(name, "needs a model with pre-norm blocks"));
     let (logits, normed) = (&output("logits")?.values, &output("last_normed")?.values);
     let best = || (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap_or(0);
@@ -47,7 +60,7 @@ pub fn relevance(session: &Session, image: &Image, class: Option<usize>) -> Resu
             .iter()
             .flat_map(|patch| masked(normed, config.embed_dim, config.prefix_tokens(), (rows, cols), *patch))
             .collect();
-        let all = session.logits_of_normed(&masked)?;
+        let all = session.engine().logits_of_normed(&masked).await?;
         values.extend(all.chunks_exact(logits.len()).map(|logits| logits[class]));
     }
     Ok(Relevance { class, map: Heatmap { rows, cols, values } })

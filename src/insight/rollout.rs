@@ -4,7 +4,7 @@ use super::attention::fused;
 use super::heatmap::Heatmap;
 use crate::error::{Error, Result};
 use crate::preprocess::Image;
-use crate::session::Session;
+use crate::session::{Session, unblock, wait};
 
 /// How the heads of a block become one map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,22 +35,36 @@ pub struct Rollout {
 /// # Errors
 /// [`Error::Argument`] for a share outside 0 to 1; as [`Session::attentions`].
 pub fn rollout(session: &Session, image: &Image, options: Rollout) -> Result<Heatmap> {
+    wait(computed(session, image, options))
+}
+
+/// As [`rollout`], without blocking.
+///
+/// # Errors
+/// As [`rollout`].
+pub async fn rollout_async(session: &Session, image: &Image, options: Rollout) -> Result<Heatmap> {
+    let (session, image) = (session.clone(), image.clone());
+    unblock(async move || computed(&session, &image, options).await).await
+}
+
+async fn computed(session: &Session, image: &Image, options: Rollout) -> Result<Heatmap> {
     if !(0.0..1.0).contains(&options.discard) {
         return Err(Error::argument("discard", format!("{}: from 0 to below 1", options.discard)));
     }
     let config = &session.checkpoint().config;
     let tokens = config.tokens();
+    let pixels = session.preprocess(image)?;
     // Only one row of the product is wanted, so the blocks are gone through from the last to the first.
     let mut row = vec![0.0f64; tokens];
     match config.class_token {
         true => row[0] = 1.0,
         false => row.fill(1.0 / tokens as f64),
     }
-    let step = session.layers_at_a_time();
+    let step = session.engine().layers_at_a_time();
     let mut end = config.depth;
     while end > 0 {
         let first = end.saturating_sub(step);
-        for map in session.attentions(image, first..end)?.0.into_iter().rev() {
+        for map in session.engine().attentions(&pixels, first..end).await?.0.into_iter().rev() {
             let heads = map.shape[1] as f32;
             let mut map = fused(&map, |values| match options.fusion {
                 Fusion::Mean => values.map(f64::from).sum::<f64>() as f32 / heads,

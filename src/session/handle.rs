@@ -41,8 +41,7 @@ impl Session {
         Session(Arc::new(engine))
     }
 
-    #[cfg(feature = "text")]
-    pub(super) fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> &Engine {
         &self.0
     }
 
@@ -178,6 +177,15 @@ impl Session {
         wait(self.0.attentions(&pixels, layers))
     }
 
+    /// As [`Session::attentions`], without blocking.
+    ///
+    /// # Errors
+    /// As [`Session::attentions`].
+    pub async fn attentions_async(&self, image: &Image, layers: Range<usize>) -> Result<Outputs> {
+        let (session, image) = (self.clone(), image.clone());
+        unblock(async move || session.0.attentions(&session.preprocess(&image)?, layers).await).await
+    }
+
     /// How many images of a call run at a time on this device, so that an app can read so many files, run them, and read on.
     /// `None` if the images of a batch depend on each other in this model: then all images of a call run together.
     ///
@@ -236,19 +244,6 @@ impl Session {
 
     pub fn tokens_of_pixels(&self, pixels: &[Pixels], layer: Option<usize>) -> Result<Each<Vec<f32>>> {
         wait(self.0.tokens(pixels, layer))
-    }
-
-    pub fn layers_at_a_time(&self) -> usize {
-        self.0.layers_at_a_time()
-    }
-
-    pub fn last_normed(&self, image: &Image) -> Result<Outputs> {
-        let pixels = self.preprocess(image)?;
-        wait(self.0.last_normed(&pixels))
-    }
-
-    pub fn logits_of_normed(&self, normed: &[f32]) -> Result<Vec<f32>> {
-        wait(self.0.logits_of_normed(normed))
     }
 
     pub fn max_batch(&self) -> Result<usize> {

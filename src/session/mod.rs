@@ -22,6 +22,8 @@ mod words;
 #[cfg(feature = "text")]
 mod zero_shot;
 
+#[cfg(feature = "insight")]
+pub(crate) use crate::executor::wait;
 pub use builder::SessionBuilder;
 pub use classifier::Classifier;
 pub use embedder::{Embedder, normalize};
@@ -33,5 +35,7 @@ pub use output::{Output, Outputs};
 pub use progress::Progress;
 #[cfg(feature = "text")]
 pub use text_embedder::TextEmbedder;
+#[cfg(feature = "insight")]
+pub(crate) use unblock::unblock;
 #[cfg(feature = "text")]
 pub use zero_shot::{TEMPLATE, ZeroShot};

@@ -2,6 +2,7 @@
 
 import { Classifier, type DeviceInfo, type ImageSource, type OpenOptions, type Progress, VitGpuError } from "vit-gpu";
 
+import * as attention from "./attention.js";
 import { bytes, made, page, say } from "./elements.js";
 import { show, showFacts } from "./results.js";
 
@@ -26,6 +27,7 @@ export async function open(chosen: OpenOptions): Promise<boolean> {
       opened.close();
       return false;
     }
+    attention.clear();
     current?.close();
     [current, options, first] = [opened, chosen, true];
     say(page.notice, notice(opened.device));
@@ -41,6 +43,7 @@ export async function open(chosen: OpenOptions): Promise<boolean> {
 /** Classifies a photo, when there is a model. */
 export function classifyPhoto(image: ImageSource): void {
   photo = image;
+  attention.clear();
   void classify();
 }
 
@@ -60,10 +63,11 @@ async function classify(): Promise<void> {
     done();
     const again = first && device.kind === "gpu";
     first = false;
-    if (!again) return;
     // A GPU shows what it can do from the second run on.
-    const second = await classifier.classify(image);
-    if (mine === requests) showFacts({ ...run, classification: second });
+    const second = again ? await classifier.classify(image) : undefined;
+    if (mine !== requests) return;
+    if (second) showFacts({ ...run, classification: second });
+    attention.offer(classifier, image, classification);
   } catch (error) {
     if (mine !== requests) return;
     page.results.replaceChildren(made("p", { kind: "empty", text: "This photo has no classes." }));

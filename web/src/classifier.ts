@@ -2,7 +2,7 @@
 
 import { VitGpuError } from "./errors.js";
 import { type ImageSource, sent } from "./images.js";
-import type { Classification, DeviceInfo, ModelInfo, ModelSource, Progress } from "./protocol.js";
+import type { AttentionMap, AttentionMethod, Classification, DeviceInfo, ModelInfo, ModelSource, Progress } from "./protocol.js";
 import { Remote } from "./remote.js";
 
 /** Which model, and how it runs. */
@@ -19,6 +19,18 @@ export interface OpenOptions {
   precision?: "f32" | "f16";
   /** Is told how far a download, or reading the weights at the first image, is. */
   onProgress?: (progress: Progress) => void;
+}
+
+/** What of a model's attention is shown, and how large. */
+export interface AttentionOptions {
+  /** `"rollout"` without this. */
+  method?: AttentionMethod;
+  /** With `"attention"`: the layer, counted from 0; the last without this. A pooling by attention is the layer behind the last block. */
+  layer?: number;
+  /** With `"relevance"`: the class's number; the class with the highest score without this. */
+  class?: number;
+  /** Pixels that the shorter side of the pictures has at least; 448 without this. */
+  side?: number;
 }
 
 /** What a `Classifier` and an `Embedder` share. */
@@ -49,6 +61,28 @@ class Opened {
   /** The image's vector: what the model's head is given, or its pooler's or projection's output. `embeddingDim` values. */
   async embed(image: ImageSource, { normalize = false }: { normalize?: boolean } = {}): Promise<Float32Array> {
     return this.remote.call("embed", { image: sent(image), normalize });
+  }
+
+  /**
+   * What the model looks at in an image: one value for each patch, and the image with the values in colours over it. With `"relevance"`
+   * the model's last block runs once for each patch.
+   *
+   * @throws {VitGpuError} with the name `ImageError`, `ArgumentError` for a layer or a class that does not exist, `ModelError` for a
+   * model that has no such map, or `DeviceError`.
+   */
+  async attention(image: ImageSource, options: AttentionOptions = {}): Promise<AttentionMap> {
+    const { method = "rollout", side = 448 } = options;
+    if (!["rollout", "attention", "relevance"].includes(method)) {
+      throw new VitGpuError("ArgumentError", `method is ${method}: it must be rollout, attention or relevance`);
+    }
+    const number = method === "attention" ? options.layer : method === "relevance" ? options.class : undefined;
+    for (const [name, value] of Object.entries({ layer: options.layer, class: options.class, side })) {
+      if (value !== undefined && !(Number.isInteger(value) && value >= 0 && value < 2 ** 31)) {
+        throw new VitGpuError("ArgumentError", `${name} is ${value}: it must be a whole number`);
+      }
+    }
+    if (side > 4096) throw new VitGpuError("ArgumentError", `side is ${side}: it may be 4096 at most`);
+    return this.remote.call("attention", { image: sent(image), method, number, side });
   }
 
   /** Ends the worker and gives back its memory and the GPU's. Calls under way fail. */

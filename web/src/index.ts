@@ -3,9 +3,11 @@
 export type { ErrorName } from "./errors.js";
 export { VitGpuError } from "./errors.js";
 export type { ImageSource } from "./images.js";
-export type { OpenOptions } from "./classifier.js";
+export type { AttentionOptions, OpenOptions } from "./classifier.js";
 export { Classifier, Embedder } from "./classifier.js";
 export type {
+  AttentionMap,
+  AttentionMethod,
   Classification,
   DecodedBy,
   DeviceInfo,

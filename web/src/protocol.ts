@@ -76,6 +76,29 @@ export interface Classification {
   decodedBy: DecodedBy;
 }
 
+/**
+ * What is shown: `"rollout"`, how much of each patch reaches the class token through all layers; `"attention"`, how much the class token
+ * attends to each patch in one layer; `"relevance"`, how much each patch speaks for a class.
+ */
+export type AttentionMethod = "rollout" | "attention" | "relevance";
+
+/** One value for each patch of an image, and pictures of it. */
+export interface AttentionMap {
+  /** Rows and columns of patches. */
+  rows: number;
+  cols: number;
+  /** The values, row by row from the top. */
+  values: Float32Array;
+  /** With `"relevance"`: the class that the values speak for. */
+  class: number | undefined;
+  /** The part of the image that the model is given. */
+  seen: ImageData;
+  /** The same with the map over it: bright is the largest value, dark the smallest. */
+  picture: ImageData;
+  timings: Timings;
+  decodedBy: DecodedBy;
+}
+
 /** How far something is that takes long: bytes of a download, or tensors of the weights that were read. */
 export interface Progress {
   stage: "download" | "weights";
@@ -100,6 +123,10 @@ export interface Calls {
   classify: { args: { image: SentImage; topK: number }; result: Classification };
   logits: { args: { image: SentImage }; result: Float32Array };
   embed: { args: { image: SentImage; normalize: boolean }; result: Float32Array };
+  attention: {
+    args: { image: SentImage; method: AttentionMethod; number: number | undefined; side: number };
+    result: AttentionMap;
+  };
 }
 
 export type CallName = keyof Calls;

@@ -2,6 +2,7 @@
 
 import { VitGpuError } from "./errors.js";
 import type {
+  AttentionMap,
   Calls,
   CallName,
   DecodedBy,
@@ -17,7 +18,7 @@ import type {
   ToWorker,
 } from "./protocol.js";
 import { fetchModel } from "./store.js";
-import init, { Image, Model, Session, lastPanic } from "./wasm/vit_gpu_web.js";
+import init, { Image, type Map, Model, Session, lastPanic } from "./wasm/vit_gpu_web.js";
 
 /** What of a dedicated worker's global scope is used here; TypeScript's library has it apart from a page's. */
 interface WorkerScope {
@@ -128,6 +129,15 @@ async function timed<T>(image: SentImage, run: (image: Image) => Promise<T>) {
   }
 }
 
+/** A map with its pictures, away from WebAssembly's memory. */
+function drawn(map: Map): Omit<AttentionMap, "timings" | "decodedBy"> {
+  const picture = (rgba: Uint8Array) => new ImageData(new Uint8ClampedArray(rgba), map.width, map.height);
+  const { rows, cols, values } = map;
+  const result = { rows, cols, values, class: map.class, seen: picture(map.seen()), picture: picture(map.over()) };
+  map.free();
+  return result;
+}
+
 async function answer(message: ToWorker, told: (progress: Progress) => void): Promise<Calls[CallName]["result"]> {
   switch (message.call) {
     case "open":
@@ -142,6 +152,11 @@ async function answer(message: ToWorker, told: (progress: Progress) => void): Pr
     case "embed": {
       const { image, normalize } = message.args;
       return (await timed(image, (image) => running().embed(image, normalize))).result;
+    }
+    case "attention": {
+      const { image, method, number, side } = message.args;
+      const { result, ...more } = await timed(image, (image) => running().attention(image, method, number, side));
+      return { ...drawn(result), ...more };
     }
   }
 }

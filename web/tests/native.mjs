@@ -34,6 +34,19 @@ export function native(image, output, model) {
   }
 }
 
+/** A map of `attention` on the processor, row by row; `args` say which. */
+export function nativeMap(image, args, model) {
+  const folder = mkdtempSync(join(tmpdir(), "vit-gpu-"));
+  try {
+    const file = join(folder, "map.npy");
+    execFileSync(BINARY, ["attention", "-q", ...(model ? ["-m", model] : []), "-d", "cpu", ...args, image, "-o", file]);
+    const bytes = readFileSync(file);
+    return [...new Float32Array(new Uint8Array(bytes.subarray(10 + bytes.readUInt16LE(8))).buffer)];
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
 /** What the program says of images, by their paths in the checkout: the score of every class of the bundled model, or an error. */
 export function nativeScores(images) {
   const command = ["classify", "-d", "cpu", "-k", "10", "-f", "jsonl", ...images];

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { passForReal, start } from "./browser.mjs";
-import { ROOT, difference, native, nativeScores, scores } from "./native.mjs";
+import { ROOT, difference, native, nativeMap, nativeScores, scores } from "./native.mjs";
 
 const GOLDENS = join(ROOT, "tests/goldens");
 const CAT = "assets/cat.png";
@@ -132,6 +132,69 @@ for (const [name, names] of [
     });
   }
 }
+
+const TIMM = "tests/goldens/models/timm_plain";
+
+/** Maps of an image, and what is wrong with arguments that can't be used. */
+async function maps({ Classifier }, blob, file, { image, device, folder, wrong = [] }) {
+  const config = folder && file(await blob(`${folder}/config.json`), "config.json");
+  const model = folder ? { weights: await blob(`${folder}/model.safetensors`), config } : "bundled";
+  const classifier = await Classifier.create({ device, model });
+  const found = {};
+  for (const [name, options] of Object.entries({
+    rollout: {},
+    attention: { method: "attention", layer: 1, side: 64 },
+    relevance: { method: "relevance", class: 3 },
+  })) {
+    const { values, rows, cols, class: of, seen, picture } = await classifier.attention(await blob(image), options);
+    const changed = picture.data.filter((value, i) => value !== seen.data[i]).length / picture.data.length;
+    const sizes = [rows * cols, picture.data.length / 4, seen.width * seen.height];
+    found[name] = { values: [...values], of, sizes, side: Math.min(seen.width, seen.height), changed };
+  }
+  const errors = [];
+  for (const options of wrong) {
+    errors.push(
+      await classifier.attention(await blob(image), options).then(String, ({ name, message }) => `${name}: ${message}`),
+    );
+  }
+  classifier.close();
+  return { found, errors };
+}
+
+for (const [name, folder] of [["bundled"], ["timm_plain", TIMM]]) {
+  for (const device of ["any", "cpu"]) {
+    test(`maps of ${name} on ${device} are the native processor's`, async () => {
+      const { found, error } = await run(page, maps, { image: CAT, device, folder });
+      assert.equal(error, undefined);
+      for (const [method, ...args] of [["rollout"], ["attention", "--layer", "1"], ["relevance", "--class", "3"]]) {
+        const { values, of, sizes, side, changed } = found[method];
+        const wanted = nativeMap(join(ROOT, CAT), ["--method", method, ...args], folder && join(ROOT, folder));
+        const off = difference(values, wanted);
+        console.log(`${method} of ${name}, ${device}: ${off.toExponential(1)} from the native processor`);
+        assert.ok(off <= NEAR, `${method}: ${off}`);
+        assert.equal(of, method === "relevance" ? 3 : undefined);
+        assert.deepEqual(sizes, [wanted.length, sizes[1], sizes[1]]);
+        assert.ok(side >= (method === "attention" ? 64 : 448) && changed > 0.5, `${side} pixels, ${changed} of them changed`);
+      }
+    });
+  }
+}
+
+test("a map that there is none of is an error", async () => {
+  const wrong = [
+    { method: "attention", layer: 99 },
+    { method: "relevance", class: 99 },
+    { method: "x" },
+    { class: 0.5 },
+    { side: 1e6 },
+  ];
+  const { errors } = await run(page, maps, { image: CAT, device: "cpu", wrong });
+  assert.match(errors[0], /^ArgumentError: .*layers 99 to 100: the model has/);
+  assert.match(errors[1], /^ArgumentError: .*99: the model has 10 classes/);
+  assert.match(errors[2], /^ArgumentError: method is x: /);
+  assert.match(errors[3], /^ArgumentError: class is 0.5: it must be a whole number/);
+  assert.match(errors[4], /^ArgumentError: side is 1000000: /);
+});
 
 test("a model without classes embeds, and says that it does not classify", async () => {
   const folder = "tests/goldens/models/hf_clip_vision";

@@ -75,6 +75,50 @@ for (const [name, options] of Object.entries({
   });
 }
 
+/** The map that the page shows, as the canvas's bytes, once it is another than `before`. */
+async function map(page, before = "") {
+  await page.waitForFunction(
+    (before) => {
+      const [looks, map] = ["looks", "map"].map((id) => document.getElementById(id));
+      return !map.hidden && looks.getAttribute("aria-busy") === "false" && map.toDataURL() !== before;
+    },
+    before,
+    { timeout: 120_000 },
+  );
+  return page.evaluate(() => document.getElementById("map").toDataURL());
+}
+
+test("what the model looks at is drawn over the photo", async () => {
+  const page = await browser.open("/app/", DESKTOP);
+  assert.equal(await page.isHidden("#look"), true);
+  await page.click("text=Try a cat");
+  const before = await shown(page);
+  await page.waitForSelector("#look");
+  const seen = [];
+  for (const [kind, name] of [
+    ["rollout", "attention"],
+    ["attention", "attention-last"],
+    ["relevance 3", "relevance"],
+  ]) {
+    await page.selectOption("#look", kind);
+    seen.push(await map(page, seen.at(-1)));
+    await page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage: true });
+  }
+  assert.equal(new Set(seen).size, 3);
+  assert.equal(await page.isHidden("#preview"), true);
+  assert.match(await page.getAttribute("#map", "aria-label"), /^The photo of a cat, and over it what speaks for cat$/);
+  assert.match(await page.innerText("#legend"), /^Bright is much, dark is little\./);
+  // The next photo has the same map, of its own.
+  await page.setInputFiles("#file", join(ROOT, "tests/goldens/images/exif6.jpg"));
+  const next = await map(page, seen[2]);
+  assert.notEqual(next, seen[2]);
+  assert.notDeepEqual(await shown(page), before);
+  await page.selectOption("#look", "");
+  await page.waitForSelector("#preview");
+  assert.equal(await page.isHidden("#map"), true);
+  await page.context().close();
+});
+
 test("on what passes for a real GPU, the page uses it", async () => {
   const page = await browser.open("/app/", DESKTOP);
   await passForReal(page);

@@ -104,7 +104,7 @@ pub fn run(args: &Args) -> Ended {
         other => other,
     })?;
     let bytes = if picture {
-        drawn(&session.checkpoint().transform, &image, &maps)?
+        drawn(session.model(), &image, &maps)?
     } else {
         let first = &maps.panels[0].map;
         let shape: Vec<usize> = maps.shape.iter().copied().chain([first.rows, first.cols]).collect();

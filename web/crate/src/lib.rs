@@ -7,10 +7,12 @@ mod crash;
 mod errors;
 mod functions;
 mod image;
+mod map;
 mod model;
 mod session;
 
 pub use crash::last_panic;
 pub use image::Image;
+pub use map::Map;
 pub use model::Model;
 pub use session::Session;

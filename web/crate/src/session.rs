@@ -8,6 +8,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use crate::errors::thrown;
 use crate::functions::Listener;
 use crate::image::Image;
+use crate::map::{Map, computed};
 use crate::model::Model;
 
 /// A model on a device. Calls wait for the device without holding up the worker.
@@ -78,6 +79,23 @@ impl Session {
         let (session, images) = (self.0.clone(), [image.0.clone()]);
         let embedder = vit_gpu::Embedder::new(session).normalized(normalize);
         only(embedder.embed_async(&images).await)
+    }
+
+    /// A map of what the model looks at: `rollout`, `attention` of layer `number` (or the last), or `relevance` for class
+    /// `number` (or the best). The shorter side of its pictures has `side` pixels or more.
+    ///
+    /// # Errors
+    /// An `ImageError`, a `DeviceError`, an `ArgumentError` for a layer or a class that does not exist, or a `ModelError` for a
+    /// model that has no such map.
+    pub async fn attention(
+        &self,
+        image: &Image,
+        method: String,
+        number: Option<usize>,
+        side: usize,
+    ) -> Result<Map, JsValue> {
+        let (session, image) = (self.0.clone(), image.0.clone());
+        computed(&session, &image, &method, number, side).await.map_err(thrown)
     }
 }
 
