@@ -41,6 +41,7 @@ impl Session {
         Session(Arc::new(engine))
     }
 
+    #[cfg(any(feature = "insight", feature = "text"))]
     pub(crate) fn engine(&self) -> &Engine {
         &self.0
     }

@@ -5,7 +5,9 @@ use std::ops::Range;
 use super::engine::Engine;
 use super::output::{Output, Outputs};
 use crate::error::{Error, Result};
-use crate::model::{Head, Input, Maps, Pooling, Request};
+#[cfg(feature = "insight")]
+use crate::model::Head;
+use crate::model::{Input, Maps, Pooling, Request};
 use crate::ops::Data;
 use crate::preprocess::Pixels;
 
@@ -55,6 +57,7 @@ impl Engine {
     }
 
     /// `logits` `[1, K]`, and `last_normed` `[1, T, D]`, which [`Engine::logits_of_normed`] takes.
+    #[cfg(feature = "insight")]
     pub async fn last_normed(&self, pixels: &Pixels) -> Result<Outputs> {
         if self.checkpoint().config.head == Head::None {
             return Err(Error::NoHead { model: self.checkpoint().name.clone() });
@@ -63,6 +66,7 @@ impl Engine {
     }
 
     /// The logits `[B, K]` that the last block and the head make of `[B, T, D]`.
+    #[cfg(feature = "insight")]
     pub async fn logits_of_normed(&self, normed: &[f32]) -> Result<Vec<f32>> {
         let config = &self.checkpoint().config;
         let image = config.tokens() * config.embed_dim;
