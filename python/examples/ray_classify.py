@@ -3,8 +3,8 @@
     pip install "ray[data]"
     python ray_classify.py photos/ results/ --model google/vit-base-patch16-224 --workers 2
 
-Each worker holds the model on its own device: give it a GPU with --gpus 1, or cores with --cpus. If a worker dies, Ray starts
-another one and repeats its batch. If the whole run dies, run it again: what is in results/ already is left out.
+Each worker holds the model on its own device: give it a GPU with --gpus 1, or cores with --cpus. If a worker dies, Ray
+starts another one and repeats its batch. If the whole run dies, run it again: what is in results/ already is left out.
 """
 
 import argparse
@@ -30,9 +30,7 @@ class Worker:
         label = [(one.label or str(one.index)) if one else None for one in best]
         score = [one.score if one else None for one in best]
         types = {"image": pyarrow.string(), "label": pyarrow.string(), "score": pyarrow.float32()}
-        return pyarrow.table(
-            [batch["image"].tolist(), label, score], schema=pyarrow.schema(list(types.items()))
-        )
+        return pyarrow.table([batch["image"].tolist(), label, score], schema=pyarrow.schema(list(types.items())))
 
 
 def done(folder):

@@ -7,9 +7,11 @@ use pyo3::prelude::*;
 use vit_gpu::Session;
 
 use crate::batches::each;
+use crate::errors::exception;
 use crate::images::Images;
 use crate::options::{DeviceArgument, SizeArgument, session};
 use crate::results::rows;
+use crate::texts::Texts;
 
 /// A model that turns images into vectors, which are close to each other where the images are alike.
 ///
@@ -90,6 +92,31 @@ impl Embedder {
         let results = each(py, &self.session, &Images::of(images)?, on_error.parse()?, run)?;
         let (tokens, width) = self.session.model().token_shape();
         rows(py, results, &[tokens, width])
+    }
+
+    /// The vectors of texts, by a model of images and texts (CLIP, SigLIP), to be compared with those of images.
+    ///
+    /// Args:
+    ///     texts: One text, or a list of them.
+    ///     normalize: Whether each vector is scaled to length 1, so that the dot product with another is their cosine.
+    ///
+    /// Returns:
+    ///     A float32 array [N, F] of N texts and F values. N is 1 for one text.
+    ///
+    /// Raises:
+    ///     ModelError: The model has no text half, or its tokenizer's files are missing.
+    ///     DeviceError: The device failed, or its memory is exhausted.
+    #[pyo3(signature = (texts, normalize=false))]
+    fn texts<'py>(&self, py: Python<'py>, texts: Texts, normalize: bool) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
+        let texts = texts.list();
+        let (vectors, dim) = py
+            .detach(|| {
+                let embedder = vit_gpu::TextEmbedder::new(self.session.clone())?.normalized(normalize);
+                let vectors = if texts.is_empty() { Vec::new() } else { embedder.embed_batch(&texts)? };
+                Ok((vectors, embedder.dim()))
+            })
+            .map_err(|error| exception(&error))?;
+        rows(py, vectors.into_iter().map(Some).collect(), &[dim])
     }
 
     /// F, the number of values of a vector.

@@ -39,7 +39,8 @@ pub fn exception(error: &Error) -> PyErr {
         | Error::Model { .. }
         | Error::ImageSize { .. }
         | Error::Hub { .. }
-        | Error::NoHead { .. } => ModelError::new_err(text),
+        | Error::NoHead { .. }
+        | Error::NoText { .. } => ModelError::new_err(text),
         Error::Argument { .. } => ArgumentError::new_err(text),
         _ => VitGpuError::new_err(text),
     }

@@ -10,6 +10,8 @@ mod errors;
 mod images;
 mod options;
 mod results;
+mod texts;
+mod zero_shot;
 
 use pyo3::prelude::*;
 
@@ -21,6 +23,8 @@ mod _native {
     use crate::embedder::Embedder;
     #[pymodule_export]
     use crate::results::adapters;
+    #[pymodule_export]
+    use crate::zero_shot::ZeroShot;
     use pyo3::prelude::*;
 
     #[pymodule_init]

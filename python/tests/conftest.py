@@ -10,6 +10,7 @@ import vit_gpu
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "tests" / "goldens" / "models"
 IMAGES = ROOT / "tests" / "goldens" / "images"
+SHAPES = ROOT / "tests" / "goldens" / "shapes"
 CAT = ROOT / "assets" / "cat.png"
 
 

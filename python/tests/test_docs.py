@@ -5,7 +5,7 @@ import io
 import re
 import shutil
 
-from conftest import CAT, ROOT
+from conftest import CAT, ROOT, SHAPES
 from PIL import Image
 
 PAGE = ROOT / "docs" / "python.md"
@@ -23,6 +23,8 @@ def test_examples_print_what_the_page_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(CAT, "cat.png")
     shutil.copytree(ROOT / "assets" / "vit-nano-cifar10", "path/to/model")
+    shutil.copytree(SHAPES, "path/to/clip")
+    shutil.copy(SHAPES / "drawing.png", "drawing.png")
     (tmp_path / "photos").mkdir()
     shutil.copy(CAT, "photos/a.png")
     Image.open(CAT).save("photos/b.jpg", quality=95)

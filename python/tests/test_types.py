@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import CAT
+from conftest import CAT, SHAPES
 
 import vit_gpu
 
@@ -39,7 +39,7 @@ def test_what_is_wrong_is_refused(tmp_path):
 
 
 def test_it_runs():
-    subprocess.run([sys.executable, TYPED, CAT], check=True)
+    subprocess.run([sys.executable, TYPED, CAT, SHAPES], check=True)
 
 
 def test_the_stubs_name_everything():
@@ -47,7 +47,7 @@ def test_the_stubs_name_everything():
     assert Path(vit_gpu.__file__).with_name("py.typed").exists()
     for name in vit_gpu.__all__:
         assert name in stubs
-    for kind in (vit_gpu.Classifier, vit_gpu.Embedder):
+    for kind in (vit_gpu.Classifier, vit_gpu.Embedder, vit_gpu.ZeroShot):
         assert inspect.signature(kind).parameters["device"].default == "auto"
         for name, member in vars(kind).items():
             if not name.startswith("_"):

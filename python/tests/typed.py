@@ -44,6 +44,18 @@ about: tuple[str, str, str, str | None, tuple[int, int]] = (
     embed.image_size,
 )
 
+
+def words(model: Path) -> None:
+    zero_shot = vit_gpu.ZeroShot(model, ["a cat", "a dog"], templates="a photo of {}", device="cpu")
+    best: list[vit_gpu.Prediction] = zero_shot(path, top_k=1)
+    each: list[list[vit_gpu.Prediction]] = zero_shot([path])
+    values: NDArray[np.float32] = zero_shot.logits([path])
+    fits: list[str] = zero_shot.labels
+    texts: NDArray[np.float32] = vit_gpu.Embedder(model).texts(["a cat"], normalize=True)
+    facts: tuple[str, str, str, str | None] = (zero_shot.model, zero_shot.device, zero_shot.precision, zero_shot.note)
+    print(best, each, values, fits, texts, facts, zero_shot.image_size)
+
+
 adapters: list[vit_gpu.Adapter] = vit_gpu.adapters()
 software: list[bool] = [adapter.is_software for adapter in adapters]
 version: str = vit_gpu.__version__
@@ -54,3 +66,6 @@ except vit_gpu.ImageError as error:
     assert isinstance(error, vit_gpu.VitGpuError)
 for kind in (vit_gpu.ModelError, vit_gpu.DeviceError, vit_gpu.ArgumentError):
     assert issubclass(kind, vit_gpu.VitGpuError)
+
+if len(sys.argv) > 2:
+    words(Path(sys.argv[2]))

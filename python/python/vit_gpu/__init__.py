@@ -7,7 +7,7 @@ print(classify("cat.png"))
 """
 
 from vit_gpu._errors import ArgumentError, DeviceError, ImageError, ModelError, VitGpuError
-from vit_gpu._native import Classifier, Embedder, __version__, adapters
+from vit_gpu._native import Classifier, Embedder, ZeroShot, __version__, adapters
 from vit_gpu._types import Adapter, Prediction
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "ModelError",
     "Prediction",
     "VitGpuError",
+    "ZeroShot",
     "__version__",
     "adapters",
 ]

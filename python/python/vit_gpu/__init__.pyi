@@ -118,6 +118,7 @@ class Embedder:
         *,
         on_error: Literal["raise", "none"] = "raise",
     ) -> NDArray[np.float32]: ...
+    def texts(self, texts: str | Sequence[str], normalize: bool = False) -> NDArray[np.float32]: ...
     def tokens(
         self,
         images: _Image | Sequence[_Image],
@@ -135,6 +136,72 @@ class Embedder:
     def device(self) -> str: ...
     @property
     def precision(self) -> str: ...
+    @property
+    def image_size(self) -> tuple[int, int]: ...
+    @property
+    def note(self) -> str | None: ...
+
+class ZeroShot:
+    def __init__(
+        self,
+        model: str | PathLike[str],
+        labels: Sequence[str],
+        *,
+        templates: str | Sequence[str] | None = None,
+        device: str | int | None = "auto",
+        precision: Literal["f32", "f16", "i8"] = "f32",
+        threads: int | None = None,
+        image_size: int | tuple[int, int] | None = None,
+    ) -> None: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self,
+        images: _File,
+        top_k: int = 5,
+        *,
+        on_error: Literal["raise"] = "raise",
+    ) -> list[Prediction]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self,
+        images: _File,
+        top_k: int = 5,
+        *,
+        on_error: Literal["none"],
+    ) -> list[Prediction] | None: ...
+    @overload
+    def __call__(
+        self,
+        images: Sequence[_Image],
+        top_k: int = 5,
+        *,
+        on_error: Literal["raise"] = "raise",
+    ) -> list[list[Prediction]]: ...
+    @overload
+    def __call__(
+        self,
+        images: Sequence[_Image],
+        top_k: int = 5,
+        *,
+        on_error: Literal["none"],
+    ) -> list[list[Prediction] | None]: ...
+    @overload
+    def __call__(self, images: _Array, top_k: int = 5, *, on_error: Literal["raise", "none"] = "raise") -> Any:
+        """A list of predictions for an array of one image; a list of such lists for a stack of images."""
+    def logits(
+        self,
+        images: _Image | Sequence[_Image],
+        *,
+        on_error: Literal["raise", "none"] = "raise",
+    ) -> NDArray[np.float32]: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def labels(self) -> list[str]: ...
     @property
     def image_size(self) -> tuple[int, int]: ...
     @property

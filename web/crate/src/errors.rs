@@ -25,6 +25,7 @@ pub fn thrown(error: Error) -> JsValue {
         | Error::Model { .. }
         | Error::ImageSize { .. }
         | Error::NoHead { .. }
+        | Error::NoText { .. }
         | Error::Feature { .. } => "ModelError",
         Error::Argument { .. } => "ArgumentError",
         _ => "VitGpuError",
