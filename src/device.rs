@@ -150,10 +150,10 @@ impl Adapter {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(feature = "gpu", test))]
 impl Adapter {
-    /// An adapter without any feature, for tests.
-    pub(crate) fn named(name: &str) -> Adapter {
+    /// An adapter without any feature.
+    pub(crate) fn featureless(name: &str) -> Adapter {
         Adapter {
             name: name.into(),
             kind: "other",

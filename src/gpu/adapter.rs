@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     fn adapter(name: &str, kind: &'static str) -> Adapter {
-        Adapter { kind, ..Adapter::named(name) }
+        Adapter { kind, ..Adapter::featureless(name) }
     }
 
     #[test]

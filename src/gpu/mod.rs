@@ -22,4 +22,4 @@ mod wgsl;
 pub use adapter::{adapters, automatic};
 pub use cache::cache_folder;
 pub use executor::GpuExecutor;
-pub use kernels::{Needs, SHADERS, Shader};
+pub use kernels::{Needs, Reachable, SHADERS, Shader, reachable};

@@ -7,6 +7,7 @@
 mod attention;
 mod linear;
 mod params;
+mod reachable;
 mod rows;
 mod shaders;
 
@@ -19,6 +20,7 @@ use crate::graph::{Dtype, Precision};
 use crate::ops::Op;
 
 pub(super) use params::PeakParams;
+pub use reachable::{Reachable, reachable};
 pub use shaders::{Needs, SHADERS, Shader};
 
 /// Cooperative matrices as kernels use them.

@@ -12,7 +12,7 @@ fn report(kind: &'static str, subgroups: (u32, u32), matrix: Option<u32>) -> Ada
         subgroups: Some(subgroups),
         cooperative_matrix: matrix.map(shape).into_iter().collect(),
         workgroup_memory: 49_152,
-        ..Adapter::named("test")
+        ..Adapter::featureless("test")
     }
 }
 
