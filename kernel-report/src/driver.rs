@@ -132,11 +132,12 @@ impl Driver {
         }
     }
 
-    /// Compiles a compute shader with a uniform buffer at binding 0 and `storage` storage buffers behind it.
+    /// Compiles a compute shader with a uniform buffer at binding 0 and `storage` storage buffers behind it, for subgroups of
+    /// `width` or of a width that the driver chooses, as with wgpu.
     ///
     /// # Errors
     /// What the driver says.
-    pub fn compile(&self, spirv: &[u32], storage: u32) -> Fallible<Compiled> {
+    pub fn compile(&self, spirv: &[u32], storage: u32, width: Option<u32>) -> Fallible<Compiled> {
         let binding = |i: u32| {
             let kind = if i == 0 { vk::DescriptorType::UNIFORM_BUFFER } else { vk::DescriptorType::STORAGE_BUFFER };
             let binding = vk::DescriptorSetLayoutBinding::default().binding(i).descriptor_type(kind);
@@ -152,11 +153,15 @@ impl Driver {
             let sets = [device.create_descriptor_set_layout(&sets, None).map_err(said("set layout"))?];
             let layout = vk::PipelineLayoutCreateInfo::default().set_layouts(&sets);
             let layout = device.create_pipeline_layout(&layout, None).map_err(said("pipeline layout"))?;
-            let stage = vk::PipelineShaderStageCreateInfo::default()
-                .stage(vk::ShaderStageFlags::COMPUTE)
-                .flags(vk::PipelineShaderStageCreateFlags::ALLOW_VARYING_SUBGROUP_SIZE)
-                .module(module)
-                .name(c"main");
+            let stage = vk::PipelineShaderStageCreateInfo::default().stage(vk::ShaderStageFlags::COMPUTE);
+            let mut stage = stage.module(module).name(c"main");
+            let mut required = vk::PipelineShaderStageRequiredSubgroupSizeCreateInfo::default();
+            if let Some(width) = width {
+                required.required_subgroup_size = width;
+                stage = stage.push_next(&mut required);
+            } else {
+                stage.flags = vk::PipelineShaderStageCreateFlags::ALLOW_VARYING_SUBGROUP_SIZE;
+            }
             let flags = vk::PipelineCreateFlags::CAPTURE_STATISTICS_KHR
                 | vk::PipelineCreateFlags::CAPTURE_INTERNAL_REPRESENTATIONS_KHR;
             let info = vk::ComputePipelineCreateInfo::default().flags(flags).layout(layout).stage(stage);

@@ -1,12 +1,13 @@
 //! Prints what AMD's compiler makes of the kernels that AMD's GPUs can be given, one table for each generation.
 //!
 //! ```text
-//! kernel-report [--check] [--every] [--assembly] [KERNEL]
+//! kernel-report [--check] [--every] [--assembly] [--width=N] [KERNEL]
 //! ```
 //!
 //! `--check` prints faults alone, and ends with 1 if there are any. `--every` makes a
-//! generation that the driver does not know a fault. `--assembly` prints the machine code too. KERNEL is a part of the
-//! names of the kernels that are wanted. `RADV_PERFTEST` and other variables of the driver act as usual.
+//! generation that the driver does not know a fault. `--assembly` prints the machine code too. `--width=32` takes the
+//! kernels that a GPU with subgroups of this width alone would be given, such as NVIDIA's, which a GPU of AMD's never is. KERNEL
+//! is a part of the names of the kernels that are wanted. `RADV_PERFTEST` and other variables of the driver act as usual.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -22,8 +23,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     let kernel = arguments.iter().find(|argument| !argument.starts_with("--")).map_or("", String::as_str);
+    let width = arguments.iter().find_map(|argument| argument.strip_prefix("--width=")?.parse().ok());
     if has("--measure") {
-        return match measure(kernel, has("--assembly")) {
+        return match measure(kernel, has("--assembly"), width) {
             Ok(()) => ExitCode::SUCCESS,
             Err(reason) => {
                 eprintln!("{reason}");
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
     };
     let mut bad = 0;
     for family in FAMILIES {
-        let (name, head, rows) = match in_family(&driver, family, kernel, has("--assembly")) {
+        let (name, head, rows) = match in_family(&driver, family, kernel, &arguments) {
             Ok(found) => found,
             Err(reason) => {
                 eprintln!("{} skipped: {reason}", family.name);
@@ -76,7 +78,7 @@ fn in_family(
     driver: &std::path::Path,
     family: Family,
     kernel: &str,
-    assembly: bool,
+    arguments: &[String],
 ) -> Result<(&'static str, String, Vec<Row>), String> {
     // The first argument where the system has no way to tell, as in a root without /proc.
     let program = std::env::current_exe().or_else(|error| std::env::args_os().next().map(PathBuf::from).ok_or(error));
@@ -84,14 +86,15 @@ fn in_family(
     let mut reason = String::new();
     for name in family.mesa {
         let mut command = Command::new(&program);
-        command.args(["--measure", kernel]).args(assembly.then_some("--assembly"));
+        let others = arguments.iter().filter(|argument| argument.starts_with("--"));
+        command.args(["--measure", kernel]).args(others);
         command.env("RADV_FORCE_FAMILY", name).env("VK_DRIVER_FILES", driver).env("VK_ICD_FILENAMES", driver);
         let output = command.output().map_err(|error| error.to_string())?;
         let text = String::from_utf8_lossy(&output.stdout);
         if output.status.success() {
             let (head, rest) = text.split_once('\n').unwrap_or((&text, ""));
             let rows = rest.lines().filter_map(table::row).collect();
-            if assembly {
+            if arguments.iter().any(|argument| argument == "--assembly") {
                 rest.lines().filter(|line| table::row(line).is_none()).for_each(|line| println!("{line}"));
             }
             return Ok((name, head.to_owned(), rows));
@@ -103,7 +106,7 @@ fn in_family(
 }
 
 /// Compiles everything for the family that the environment names, and prints a line for each.
-fn measure(kernel: &str, assembly: bool) -> Result<(), String> {
+fn measure(kernel: &str, assembly: bool, width: Option<u32>) -> Result<(), String> {
     let driver = Driver::open()?;
     let (least, most) = driver.subgroups;
     let matrices = driver.matrices.map_or("no cooperative matrices".to_owned(), |size| format!("matrices of {size}"));
@@ -111,11 +114,12 @@ fn measure(kernel: &str, assembly: bool) -> Result<(), String> {
         "{}: subgroups of {least} to {most}, {} bytes of workgroup memory, {matrices}.",
         driver.name, driver.workgroup_memory
     );
-    for variant in reachable(driver.subgroups, driver.matrices, driver.workgroup_memory) {
+    let subgroups = width.map_or(driver.subgroups, |width| (width, width));
+    for variant in reachable(subgroups, driver.matrices, driver.workgroup_memory) {
         if !variant.kernel.contains(kernel) {
             continue;
         }
-        let (row, text) = compiled(&driver, &variant).map_err(|error| format!("{}: {error}", variant.kernel))?;
+        let (row, text) = compiled(&driver, &variant, width).map_err(|error| format!("{}: {error}", variant.kernel))?;
         println!("{}", table::line(&row));
         if assembly {
             println!("{text}");
@@ -124,10 +128,10 @@ fn measure(kernel: &str, assembly: bool) -> Result<(), String> {
     Ok(())
 }
 
-fn compiled(driver: &Driver, variant: &Reachable) -> Result<(Row, String), String> {
+fn compiled(driver: &Driver, variant: &Reachable, width: Option<u32>) -> Result<(Row, String), String> {
     let shader = SHADERS.iter().find(|shader| shader.name == variant.shader).ok_or("no such shader")?;
     let spirv = spirv::compile(&shader.text(variant.precision, &variant.constants), &variant.overrides)?;
-    let found = driver.compile(&spirv, shader.inputs + 1)?;
+    let found = driver.compile(&spirv, shader.inputs + 1, width)?;
     let figure = |name: &str| found.figures.get(name).copied().ok_or(format!("the driver tells no {name}"));
     let constants: Vec<_> = variant.constants.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let row = Row {

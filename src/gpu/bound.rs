@@ -42,7 +42,7 @@ impl<'a> UploadedOp<'a> {
                 let mut buffers = Vec::new();
                 for (i, operand) in operands.iter().enumerate() {
                     buffers.push(match operand {
-                        Some(Data::F32(values)) if transposed(op, i) => {
+                        Some(Data::F32(values)) if transposed(op, i, capabilities) => {
                             let Op::Linear(linear) = op else { return Err(Error::shape(op.name(), "transposed")) };
                             let columns = transpose_rows(values, linear.k, linear.n, 0, linear.k);
                             buffer(&encode(&columns, element_type(op, precision)))

@@ -93,7 +93,7 @@ impl Resources {
         }
         let graph = plan.graph();
         let clock = Instant::now();
-        self.weights.load(device, graph).await?;
+        self.weights.load(device, capabilities, graph).await?;
         self.startup.weights += clock.elapsed().as_secs_f64();
         let clock = Instant::now();
         let mut dispatches: Vec<Dispatch> = Vec::with_capacity(graph.nodes().len());
@@ -109,7 +109,8 @@ impl Resources {
         }
         self.startup.pipelines += clock.elapsed().as_secs_f64();
         device.save_pipelines();
-        let bound = device.scoped("activations", || self.bind_plan(device, plan, &dispatches, pipelines)).await;
+        let bound =
+            device.scoped("activations", || self.bind_plan(device, capabilities, plan, &dispatches, pipelines)).await;
         let prepared = bound.and_then(|prepared| prepared).inspect_err(|_| self.forget_slots())?;
         if self.plans.len() == KEPT_PLANS {
             self.plans.pop_front();
@@ -121,6 +122,7 @@ impl Resources {
     fn bind_plan(
         &mut self,
         device: &OpenDevice,
+        capabilities: Capabilities,
         plan: &Arc<Plan>,
         dispatches: &[Dispatch],
         pipelines: Vec<wgpu::ComputePipeline>,
@@ -153,7 +155,7 @@ impl Resources {
             let tensor = graph.tensor(id);
             let found = match &tensor.kind {
                 Kind::Input => inputs.iter().find(|input| input.name == tensor.name).map(|input| &input.buffer),
-                Kind::Weight(at) => self.weights.get(at, transposed(&node.op, operand)),
+                Kind::Weight(at) => self.weights.get(at, transposed(&node.op, operand, capabilities)),
                 Kind::Activation => plan.slot(id).map(|slot| &self.slots[slot]),
             };
             found.cloned().ok_or_else(|| Error::shape(&tensor.name, "has no buffer"))

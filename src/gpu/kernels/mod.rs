@@ -160,9 +160,9 @@ fn broken() -> Option<&'static str> {
     linear::names().chain(attention::names()).find(|known| *known == name)
 }
 
-/// Whether an operand is stored transposed on the device. The weights of linear layers are: `[n, k]` becomes `[k, n]`.
-pub(super) fn transposed(op: &Op, operand: usize) -> bool {
-    matches!(op, Op::Linear(_)) && operand == 1
+/// Whether an operand is stored transposed on the device: the weights of linear layers may be, `[n, k]` becomes `[k, n]`.
+pub(super) fn transposed(op: &Op, operand: usize, capabilities: Capabilities) -> bool {
+    matches!(op, Op::Linear(linear) if operand == 1 && linear::transposed(linear, capabilities))
 }
 
 /// The type in which the pixels of an operation are stored: they keep their own type, everything else has the session's precision.

@@ -23,7 +23,8 @@ pub struct Reachable {
 
 /// Rows, and widths before and after, of usual linear layers; a head with few classes among them.
 const ROWS: [usize; 5] = [1, 50, 197, 1576, 12_608];
-const WIDTHS: [(usize, usize); 6] = [(192, 576), (768, 2304), (768, 768), (768, 3072), (3072, 768), (768, 10)];
+const WIDTHS: [(usize, usize); 7] =
+    [(192, 576), (588, 768), (768, 2304), (768, 768), (768, 3072), (3072, 768), (768, 10)];
 /// Widths of heads: what models have, the widest that each kernel takes, and unusual ones.
 const HEADS: [usize; 18] = [12, 16, 24, 30, 32, 48, 64, 72, 80, 88, 96, 104, 112, 128, 160, 192, 256, 512];
 
@@ -42,7 +43,8 @@ pub fn reachable(subgroups: (u32, u32), matrices: Option<u32>, workgroup_memory:
     };
     let linear = ROWS.iter().flat_map(|&m| {
         WIDTHS.map(|(k, n)| {
-            let options = Linear { bias: true, gamma: true, residual: true, act: Activation::Gelu, ..Linear::new(m, k, n) };
+            let options =
+                Linear { bias: true, gamma: true, residual: true, act: Activation::Gelu, ..Linear::new(m, k, n) };
             Op::Linear(options)
         })
     });
@@ -70,7 +72,9 @@ pub fn reachable(subgroups: (u32, u32), matrices: Option<u32>, workgroup_memory:
             }
         }
     }
-    found.sort_by(|a, b| (a.kernel, a.precision.name(), &a.constants).cmp(&(b.kernel, b.precision.name(), &b.constants)));
+    found.sort_by(|a, b| {
+        (a.kernel, a.precision.name(), &a.constants).cmp(&(b.kernel, b.precision.name(), &b.constants))
+    });
     found.dedup();
     found
 }

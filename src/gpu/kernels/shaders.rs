@@ -81,6 +81,7 @@ const ACTIVATION: &str = wgsl!("common/activation");
 const GROUPS: &str = wgsl!("common/workgroup_index");
 const LINEAR: &str = wgsl!("common/linear_params");
 const LINEAR_VEC4: &str = wgsl!("common/linear_vec4");
+const FOURS: &str = wgsl!("common/linear_fours");
 const ATTENTION: &str = wgsl!("common/attention_params");
 const UNFOLD: &str = wgsl!("common/unfold_params");
 const TOTAL: &str = wgsl!("common/total");
@@ -104,7 +105,12 @@ pub static SHADERS: LazyLock<Vec<Shader>> = LazyLock::new(|| {
             variants: || linear::variants("linear_tile"),
             memory: linear::tile_memory,
             workgroup: None,
-            ..plain("linear_tile", &[ACTIVATION, LINEAR, LINEAR_VEC4, wgsl!("linear_tile")], LinearParams::FIELDS, 5)
+            ..plain(
+                "linear_tile",
+                &[ACTIVATION, LINEAR, LINEAR_VEC4, FOURS, wgsl!("linear_tile")],
+                LinearParams::FIELDS,
+                5,
+            )
         },
         Shader {
             variants: || linear::variants("linear_subgroup"),
@@ -112,7 +118,7 @@ pub static SHADERS: LazyLock<Vec<Shader>> = LazyLock::new(|| {
             workgroup: Some(8),
             ..plain(
                 "linear_subgroup",
-                &[ACTIVATION, LINEAR, LINEAR_VEC4, wgsl!("linear_subgroup")],
+                &[ACTIVATION, LINEAR, LINEAR_VEC4, FOURS, wgsl!("linear_subgroup")],
                 LinearParams::FIELDS,
                 5,
             )

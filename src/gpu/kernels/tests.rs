@@ -65,11 +65,16 @@ fn loads_share_a_tile_evenly() {
         for constants in linear::variants(name) {
             let get = |name: &str| constants.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
             let step4 = get("K4").or(get("STEP").map(|step| step / 4)).unwrap();
+            let vec4s = get("PIECE").unwrap_or(4) / 4;
             let mats = |name| get(name).map_or(1, |mats| mats * get("SIZE").unwrap());
             let tile_rows = get(rows).unwrap() * get("ROWS").unwrap_or(mats("MATS_Y"));
             let tile_cols4 = get(cols).unwrap() * get("COLS4").unwrap_or(mats("MATS_X") / 4);
-            assert_eq!(get("X_LOADS").unwrap() * get("LANES").unwrap(), tile_rows * step4, "{constants:?}");
-            assert_eq!(get("W_LOADS").unwrap() * get("LANES").unwrap(), 4 * step4 * tile_cols4, "{constants:?}");
+            assert_eq!(get("X_LOADS").unwrap() * vec4s * get("LANES").unwrap(), tile_rows * step4, "{constants:?}");
+            assert_eq!(
+                get("W_LOADS").unwrap() * vec4s * get("LANES").unwrap(),
+                4 * step4 * tile_cols4,
+                "{constants:?}"
+            );
         }
     }
 }
