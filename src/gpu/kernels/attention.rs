@@ -50,6 +50,8 @@ impl Method {
             (Method::Tile { rows }, _) => vec![("D4", d4), ("ROWS", rows), ("COLS4", d4.div_ceil(8))],
             (Method::Matrix { subs }, Some(Matrices { size, lanes: sub_lanes, .. })) => {
                 let (mats_d, parts) = (head_dim.div_ceil(size), sub_lanes / size);
+                // Vec4s of a step of keys that an invocation brings.
+                let loads = 2 * size * mats_d * size / 4 / (subs * sub_lanes);
                 vec![
                     ("LANES", subs * sub_lanes),
                     ("SUB_LANES", sub_lanes),
@@ -59,6 +61,9 @@ impl Method {
                     ("MATS_K", 2),
                     ("D4", d4),
                     ("PARTS", parts),
+                    ("OWN", 2 * size / parts),
+                    ("K_LOADS", loads.clamp(1, 8)),
+                    ("V_LOADS", (loads / 4).clamp(1, 2)),
                     ("O4", (mats_d * size / 4).div_ceil(parts)),
                 ]
             }
@@ -97,7 +102,8 @@ pub fn matrix_memory(constants: &Constants) -> u32 {
     let get = |name| value(constants, name);
     let size = get("SIZE");
     let (queries, keys, width) = (get("SUBS") * size, get("MATS_K") * size, get("MATS_D") * size);
-    2 * ((queries + keys) * (width + 8) + queries * (keys + 8)) + 4 * queries * (width.max(keys) + 4)
+    let values = (keys * (width + 8)).max(width * (keys + 8));
+    2 * (queries * (width + 8) + values + queries * (keys + 8)) + 4 * queries * (width.max(keys) + 4 + get("PARTS"))
 }
 
 /// Whether all offsets, strides and widths are multiples of four elements.
