@@ -3,7 +3,8 @@
 use crate::Row;
 
 /// Kernels that may load 16 bits at a time in loops, each with the reason.
-const NARROW: [(&str, &str); 4] = [
+const NARROW: [(&str, &str); 5] = [
+    ("attention_rows", "with heads whose width is no multiple of four it reads single values; with others, 64 bits"),
     ("linear_scalar", "its rows have a length that is no multiple of four, so they don't begin at whole words"),
     ("layer_norm", "it is for rows whose length is no multiple of four"),
     ("pool", "it is for any width, and reads one value a token in a single pass"),

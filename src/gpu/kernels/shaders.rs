@@ -165,6 +165,11 @@ pub static SHADERS: LazyLock<Vec<Shader>> = LazyLock::new(|| {
             ..plain("attention_direct", &[ATTENTION, wgsl!("attention_direct")], AttentionParams::FIELDS, 3)
         },
         Shader {
+            variants: || attention::variants("attention_rows"),
+            memory: |_| attention::ROWS_MEMORY,
+            ..plain("attention_rows", &[ATTENTION, wgsl!("attention_rows")], AttentionParams::FIELDS, 3)
+        },
+        Shader {
             variants: || attention::variants("attention_subgroup"),
             needs: Needs::Subgroups,
             workgroup: Some(8),
