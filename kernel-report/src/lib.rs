@@ -9,6 +9,7 @@ pub mod driver;
 pub mod faults;
 pub mod spirv;
 pub mod table;
+pub mod translated;
 
 /// What the compiler made of one variant of one shader.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -1,13 +1,16 @@
 //! WGSL to SPIR-V, as wgpu's Vulkan backend does it for modules without run-time checks.
 
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 
-/// The SPIR-V of a text, with values for its overrides.
+/// A module without overrides, and what validation found of it.
+pub type Validated = (naga::Module, ModuleInfo);
+
+/// Reads a text and puts values in for its overrides.
 ///
 /// # Errors
 /// What naga says of the text.
-pub fn compile(text: &str, overrides: &[(&'static str, u32)]) -> Result<Vec<u32>, String> {
+pub fn read(text: &str, overrides: &[(&'static str, u32)]) -> Result<Validated, String> {
     let options = naga::front::wgsl::Options { capabilities: Capabilities::all(), parse_doc_comments: false };
     let module = naga::front::wgsl::Frontend::new_with_options(options)
         .parse(text)
@@ -21,6 +24,15 @@ pub fn compile(text: &str, overrides: &[(&'static str, u32)]) -> Result<Vec<u32>
     let entry = Some((naga::ShaderStage::Compute, "main"));
     let (module, info) = naga::back::pipeline_constants::process_overrides(&module, &info, entry, &values)
         .map_err(|error| error.to_string())?;
+    Ok((module.into_owned(), info.into_owned()))
+}
+
+/// The SPIR-V of a text, with values for its overrides.
+///
+/// # Errors
+/// What naga says of the text.
+pub fn compile(text: &str, overrides: &[(&'static str, u32)]) -> Result<Vec<u32>, String> {
+    let (module, info) = read(text, overrides)?;
     let unchecked = BoundsCheckPolicy::Unchecked;
     let options = naga::back::spv::Options {
         lang_version: (1, 6),

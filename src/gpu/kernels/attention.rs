@@ -38,7 +38,7 @@ const BUSY: usize = 132;
 /// The widest head for the subgroup kernel: with wider ones, the unrolled text takes software adapters long to compile.
 const WIDEST_SUBGROUP: usize = 96;
 /// The most vec4s of sums that an invocation of the tiled kernel has registers for.
-const MOST_SUMS: u32 = 16;
+const MOST_SUMS: u32 = 12;
 /// The widest head that fits the registers of the matrix kernel.
 const WIDEST_MATRIX: usize = 256;
 
