@@ -13,6 +13,7 @@ mod pipeline_cache;
 #[cfg_attr(target_family = "wasm", path = "poller_web.rs")]
 mod poller;
 mod prepare;
+mod probe;
 mod profile;
 mod readback;
 mod tune;

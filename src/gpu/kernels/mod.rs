@@ -46,6 +46,8 @@ pub(super) struct Capabilities {
     pub workgroup_memory: u32,
     /// A kernel that is made to give wrong results, so that tests can see whether the checks notice.
     pub broken: Option<&'static str>,
+    /// A kernel that is made not to compile, so that tests can see what is taken in its place.
+    pub unbuildable: Option<&'static str>,
 }
 
 /// WebGPU's default limit, which the portable kernels keep to.
@@ -91,7 +93,8 @@ impl Capabilities {
             software,
             matrices: matrices.filter(|_| matrix),
             workgroup_memory,
-            broken: broken(),
+            broken: named_by("VIT_GPU_BREAK_KERNEL"),
+            unbuildable: named_by("VIT_GPU_FAIL_KERNEL"),
         })
     }
 }
@@ -151,12 +154,17 @@ pub(super) fn select(op: &Op, kernel: Option<&'static str>, capabilities: Capabi
     if capabilities.broken == Some(kernel) {
         dispatch.groups = [1, 1, 1];
     }
+    if capabilities.unbuildable == Some(kernel) {
+        // Every shader has a function of this name.
+        dispatch.constants.push(("main", 1));
+    }
     dispatch
 }
 
-/// The kernel that `VIT_GPU_BREAK_KERNEL` names, for tests of the checks themselves: it computes only its first tile.
-fn broken() -> Option<&'static str> {
-    let name = std::env::var("VIT_GPU_BREAK_KERNEL").ok()?;
+/// The kernel that a variable names, for tests of the checks themselves: that of `VIT_GPU_BREAK_KERNEL` computes only its first tile,
+/// that of `VIT_GPU_FAIL_KERNEL` does not compile.
+fn named_by(variable: &str) -> Option<&'static str> {
+    let name = std::env::var(variable).ok()?;
     linear::names().chain(attention::names()).find(|known| *known == name)
 }
 
@@ -193,6 +201,11 @@ pub(super) fn dispatch_with(
     precision: Precision,
 ) -> Dispatch {
     Dispatch { precision, ..dispatch(name, &params, groups) }
+}
+
+/// The dispatch of one workgroup that tells the width of its subgroups.
+pub(super) fn probe_dispatch(len: u32) -> Dispatch {
+    dispatch("probe_subgroup", &params::ProbeParams { len }, [1, 1, 1])
 }
 
 /// The number of workgroups of `size` for `count` items, spread over x and y so that neither is more than 65,535.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::params::{
     AddParams, AttentionMapParams, AttentionParams, GluParams, LayerNormParams, LinearParams, PeakParams, PoolParams,
-    TokensParams, UnfoldParams,
+    ProbeParams, TokensParams, UnfoldParams,
 };
 use super::{attention, linear};
 use crate::gpu::wgsl::{Constants, assemble};
@@ -199,6 +199,10 @@ pub static SHADERS: LazyLock<Vec<Shader>> = LazyLock::new(|| {
             needs: Needs::Matrices,
             workgroup: None,
             ..plain("peak_matrix", &[wgsl!("peak_matrix")], PeakParams::FIELDS, 1)
+        },
+        Shader {
+            needs: Needs::Subgroups,
+            ..plain("probe_subgroup", &[wgsl!("probe_subgroup")], ProbeParams::FIELDS, 0)
         },
         plain("glu", &[GROUPS, ACTIVATION, wgsl!("glu")], GluParams::FIELDS, 1),
         plain("add", &[GROUPS, wgsl!("add")], AddParams::FIELDS, 2),
