@@ -10,6 +10,7 @@ pub mod faults;
 pub mod spirv;
 pub mod table;
 pub mod translated;
+pub mod variants;
 
 /// What the compiler made of one variant of one shader.
 #[derive(Debug, Clone, Default, PartialEq)]

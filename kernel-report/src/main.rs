@@ -1,19 +1,21 @@
 //! Prints what AMD's compiler makes of the kernels that AMD's GPUs can be given, one table for each generation.
 //!
 //! ```text
+//! kernel-report --hlsl=FOLDER
 //! kernel-report [--check] [--every] [--assembly] [--width=N] [KERNEL]
 //! ```
 //!
-//! `--check` prints faults alone, and ends with 1 if there are any. `--every` makes a
+//! `--hlsl` writes every variant that DX12 may get as HLSL to a new folder, and their list. `--check` prints faults alone, and ends with 1 if there are any. `--every` makes a
 //! generation that the driver does not know a fault. `--assembly` prints the machine code too. `--width=32` takes the
 //! kernels that a GPU with subgroups of this width alone would be given, such as NVIDIA's, which a GPU of AMD's never is. KERNEL
 //! is a part of the names of the kernels that are wanted. `RADV_PERFTEST` and other variables of the driver act as usual.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use kernel_report::driver::Driver;
-use kernel_report::{FAMILIES, Family, Row, assembly, faults, spirv, table};
+use kernel_report::{FAMILIES, Family, Row, assembly, faults, spirv, table, translated, variants};
+use naga::back::hlsl::ShaderModel;
 use vit_gpu::internals::gpu::{Reachable, SHADERS, reachable};
 
 /// Where systems keep the descriptions of Vulkan drivers.
@@ -23,6 +25,15 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     let kernel = arguments.iter().find(|argument| !argument.starts_with("--")).map_or("", String::as_str);
+    if let Some(folder) = arguments.iter().find_map(|argument| argument.strip_prefix("--hlsl=")) {
+        return match write_hlsl(folder.as_ref()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(reason) => {
+                eprintln!("{reason}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let width = arguments.iter().find_map(|argument| argument.strip_prefix("--width=")?.parse().ok());
     if has("--measure") {
         return match measure(kernel, has("--assembly"), width) {
@@ -61,6 +72,23 @@ fn main() -> ExitCode {
     }
     println!("faults: {bad}");
     if has("--check") && bad > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Writes every variant that DX12 may get in shader model 6.2, and `list.tsv`: file, entry point, precision, name.
+fn write_hlsl(folder: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+    let mut list = String::new();
+    let mut number = 0;
+    variants::each(|variant| {
+        if !variant.is_for_dx12() {
+            return Ok(());
+        }
+        let (text, entry) = translated::hlsl(&variant.module, ShaderModel::V6_2)?;
+        list.push_str(&format!("{number}.hlsl\t{entry}\t{}\t{}\n", variant.precision.name(), variant.name));
+        number += 1;
+        std::fs::write(folder.join(format!("{}.hlsl", number - 1)), text).map_err(|error| error.to_string())
+    })?;
+    std::fs::write(folder.join("list.tsv"), list).map_err(|error| error.to_string())
 }
 
 /// The file that describes RADV to the Vulkan loader.

@@ -99,6 +99,12 @@ impl Method {
         }
     }
 
+    /// Whether there are values for every invocation to bring.
+    fn is_shared_out(self, matrices: Matrices) -> bool {
+        let constants = self.constants(Some(matrices), 4);
+        value(&constants, "X_LOADS") > 0 && value(&constants, "W_LOADS") > 0
+    }
+
     /// Rows and columns of a workgroup's tile.
     fn tile(self, size: u32) -> (u32, u32) {
         match self {
@@ -165,8 +171,9 @@ pub fn candidates(op: &Linear, capabilities: Capabilities) -> Vec<&'static str> 
             // One subgroup with as many sums as four have is for devices where there can't be four, if it has the registers: an
             // invocation of 32 would need more than 255 of them.
             let large = subs == (1, 1) && mats == (4, 4);
-            let alone = subs == (1, 1) && (!large || matrices.size == 8 || matrices.lanes >= 64);
-            !capabilities.software && if matrices.fixed { !large } else { alone }
+            let registers = !large || matrices.size == 8 || (!matrices.fixed && matrices.lanes >= 64);
+            let together = matrices.fixed || subs == (1, 1);
+            !capabilities.software && together && registers && method.is_shared_out(matrices)
         }),
     };
     let able = KERNELS.iter().filter(|kernel| can(kernel.method));
@@ -212,8 +219,10 @@ pub fn variants(shader: &str) -> Vec<Constants> {
         (Method::Tile { .. }, "linear_tile") => [None, matrices(16, 32)].map(|m| method.constants(m, 8)).to_vec(),
         (Method::Subgroup { .. }, "linear_subgroup") => vec![method.constants(None, 8)],
         (Method::Matrix { .. }, "linear_matrix") => {
-            let all = [matrices(8, 8), matrices(8, 32), matrices(8, 64), matrices(16, 32), matrices(16, 64)];
-            let mut variants: Vec<_> = all.iter().flat_map(|m| [8, 4].map(|k| method.constants(*m, k))).collect();
+            let all = [(8, 8), (8, 32), (8, 64), (16, 32), (16, 64)];
+            let all = all.map(|(size, lanes)| Matrices { size, lanes, fixed: true });
+            let all = all.into_iter().filter(|&matrices| method.is_shared_out(matrices));
+            let mut variants: Vec<_> = all.flat_map(|m| [8, 4].map(|k| method.constants(Some(m), k))).collect();
             variants.dedup();
             variants
         }

@@ -39,6 +39,23 @@ fn tiles_shrink_with_the_work_and_matrix_cores_need_f16() {
 }
 
 #[test]
+fn metals_subgroups_are_put_together_once_their_width_is_known() {
+    let apple = Capabilities::new(&report("integrated", (4, 64), Some(8)), Kernels::Auto, Precision::F16).unwrap();
+    let matrices = apple.matrices.unwrap();
+    assert_eq!((matrices.size, matrices.lanes, matrices.fixed), (8, 64, false));
+    let op = Op::Linear(Linear::new(12_608, 768, 768));
+    let all = candidates(&op, apple);
+    assert!(all.contains(&"linear_matrix_4x4_alone") && !all.contains(&"linear_matrix_8x8"), "{all:?}");
+    let known = Capabilities { matrices: Some(Matrices { lanes: 32, fixed: true, ..matrices }), ..apple };
+    assert_eq!(candidates(&op, known)[0], "linear_matrix_8x8");
+    let constants = select(&op, None, known).constants;
+    assert_eq!(constants.iter().find(|(name, _)| *name == "SUB_LANES"), Some(&("SUB_LANES", 32)));
+    // Where an invocation would have nothing to bring, there is no such kernel.
+    let wide = Capabilities { matrices: Some(Matrices { lanes: 64, fixed: true, ..matrices }), ..apple };
+    assert!(!candidates(&op, wide).contains(&"linear_matrix_2x4"));
+}
+
+#[test]
 fn software_adapters_get_their_own_and_can_be_asked_for_others() {
     let lavapipe = report("software", (8, 8), Some(8));
     let op = Op::Linear(Linear::new(197, 768, 768));
