@@ -10,8 +10,8 @@
 // CPU twin: src/ops/attention.rs.
 //
 // For software adapters: they compile a shader with barriers as a coroutine whose frame holds every register (which takes seconds per
-// shader) and whose workgroup memory is memory like any other; and for head widths that are no multiple of 4, or too wide
-// for tiles. Each invocation reads keys and values directly from their buffers.
+// shader), and their workgroup memory is memory like any other. Each invocation reads keys and values directly from their buffers.
+// GPUs have no registers that an index can choose, and would keep queries and sums in memory.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<E>;

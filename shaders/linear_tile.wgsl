@@ -1,11 +1,12 @@
 // y = residual + gamma ⊙ act(x·W + bias), tiled through workgroup memory and registers: for GPUs.
 //
-// Shapes:   x [m, k], W [k, n] (transposed at upload), y [m, n] inside rows of ld; k, n, ld, y_col multiples of 4, m any.
+// Shapes:   x [m, k], W [k, n] (KN, transposed at upload) or as its transpose [n, k] (NK), y [m, n] inside rows of ld; k, n, ld,
+//           y_col multiples of 4, m any.
 // Bindings: common/linear_vec4.wgsl.
 // Dispatch: LANES = LANES_X·LANES_Y invocations make a tile of LANES_Y·ROWS rows × LANES_X·COLS4 vec4 columns, each of them
 //           ROWS × COLS4; x: tiles of columns, y: tiles of rows.
 // Constants in front of this text: LANES, LANES_X, LANES_Y, ROWS, COLS4; K4, vec4s of k a step; X_LOADS and W_LOADS, vec4s
-//           of either tile that one invocation brings a step.
+//           of either tile that one invocation brings a step; KN and NK, one of them 1 and the other 0.
 // Numerics: f32 sums in order of k by fused multiply-add, whatever E is. Workgroup memory: 16·K4·(rows + columns) bytes.
 // CPU twin: src/ops/linear.rs.
 //
@@ -17,6 +18,34 @@ const TILE_COLS4: u32 = LANES_X * COLS4;
 
 var<workgroup> x_tile: array<vec4<f32>, TILE_ROWS * K4>;
 var<workgroup> w_tile: array<vec4<f32>, 4u * K4 * TILE_COLS4>;
+
+// The values of W that are number i of a step which begins at vec4 first4 of k, in a tile which begins at vec4 column first_col4; and
+// putting them where the products find them. Of [n, k], a vec4 is four values of k in one column.
+//# for layout in KN
+fn fetch(i: u32, first4: u32, first_col4: u32) -> vec4<f32> {
+    let n4 = params.n / 4u;
+    let row = min(4u * first4 + i / TILE_COLS4, params.k - 1u);
+    return vec4<f32>(weight[row * n4 + min(first_col4 + i % TILE_COLS4, n4 - 1u)]);
+}
+
+fn put(i: u32, value: vec4<f32>) {
+    w_tile[i] = value;
+}
+//# end
+//# for layout in NK
+fn fetch(i: u32, first4: u32, first_col4: u32) -> vec4<f32> {
+    let k4 = params.k / 4u;
+    let column = min(4u * first_col4 + i / K4, params.n - 1u);
+    return vec4<f32>(weight[column * k4 + min(first4 + i % K4, k4 - 1u)]);
+}
+
+fn put(i: u32, value: vec4<f32>) {
+    let column = i / K4;
+    //# for k in 4
+    w_tile[(4u * (i % K4) + ${k}u) * TILE_COLS4 + column / 4u][column % 4u] = value[${k}];
+    //# end
+}
+//# end
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -33,9 +62,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var x_next${i} = select(vec4(0.0), vec4<f32>(x[x_row${i} + min(x_step${i}, k4 - 1u)]), x_step${i} < k4);
     //# end
     //# for i in W_LOADS
-    let w_step${i} = (lane + ${i}u * LANES) / TILE_COLS4;
-    let w_col${i} = min(first_col4 + (lane + ${i}u * LANES) % TILE_COLS4, n4 - 1u);
-    var w_next${i} = vec4<f32>(weight[min(w_step${i}, params.k - 1u) * n4 + w_col${i}]);
+    var w_next${i} = fetch(lane + ${i}u * LANES, 0u, first_col4);
     //# end
 
     //# for r in ROWS
@@ -49,7 +76,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         x_tile[lane + ${i}u * LANES] = x_next${i};
         //# end
         //# for i in W_LOADS
-        w_tile[lane + ${i}u * LANES] = w_next${i};
+        put(lane + ${i}u * LANES, w_next${i});
         //# end
         workgroupBarrier();
         let next = step + K4;
@@ -59,7 +86,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             x_next${i} = select(vec4(0.0), vec4<f32>(x[x_row${i} + min(x_at${i}, k4 - 1u)]), x_at${i} < k4);
             //# end
             //# for i in W_LOADS
-            w_next${i} = vec4<f32>(weight[min(4u * next + w_step${i}, params.k - 1u) * n4 + w_col${i}]);
+            w_next${i} = fetch(lane + ${i}u * LANES, next, first_col4);
             //# end
         }
         for (var i = 0u; i < K4; i++) {

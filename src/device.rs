@@ -18,7 +18,8 @@ pub enum Device {
     Cpu,
     /// The adapter at this position, from 0, in the list that `vit_gpu::adapters` gives; software adapters included.
     Index(usize),
-    /// The only adapter whose name contains this text, in upper or lower case; software adapters included.
+    /// The only adapter whose name contains this text, in upper or lower case; software adapters included. `vulkan:`, `metal:` or
+    /// `dx12:` before it looks at this backend's adapters alone, and without a name takes the best real GPU among them.
     Named(String),
 }
 
@@ -150,10 +151,10 @@ impl Adapter {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(feature = "gpu", test))]
 impl Adapter {
-    /// An adapter without any feature, for tests.
-    pub(crate) fn named(name: &str) -> Adapter {
+    /// An adapter without any feature.
+    pub(crate) fn featureless(name: &str) -> Adapter {
         Adapter {
             name: name.into(),
             kind: "other",

@@ -137,7 +137,7 @@ pub fn main() -> ExitCode {
         Ok(defaults) => defaults.apply(command),
         Err(_) => command,
     };
-    let parsed = Cli::from_arg_matches(&command.clone().get_matches());
+    let parsed = Cli::from_arg_matches(&command.clone().get_matches_from(arguments()));
     let cli = parsed.unwrap_or_else(|error| error.exit());
     logging::start(&cli.verbosity);
     let defaults = match defaults {
@@ -164,6 +164,14 @@ pub fn main() -> ExitCode {
         Command::Completions(args) => shell::completions(&args, Cli::command()),
         Command::Man(args) => shell::man(&args, Cli::command()),
     })
+}
+
+/// The arguments. Shells expand `*.jpg`, but not on Windows.
+fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
+    #[cfg(windows)]
+    return wild::args_os();
+    #[cfg(not(windows))]
+    return std::env::args_os();
 }
 
 /// The exit code of a command that ended like this; an error is printed.

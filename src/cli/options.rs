@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use vit_gpu::internals::checkpoint::Checkpoint;
@@ -131,9 +134,32 @@ pub fn open(
     precision: Precision,
     tuning: &Tuning,
 ) -> vit_gpu::Result<Session> {
-    let options =
-        Session::builder().device(device.clone()).precision(precision).kernels(tuning.kernels).threads(tuning.threads);
-    options.build(checkpoint)
+    let options = Session::builder().device(device.clone()).precision(precision).kernels(tuning.kernels);
+    options.threads(tuning.threads).on_progress(say_what_takes_long()).build(checkpoint)
+}
+
+/// Seconds after which a first run says what it is waiting for.
+const LONG: Duration = Duration::from_secs(2);
+
+/// Says once that kernels are being compiled, if that takes long.
+fn say_what_takes_long() -> impl Fn(vit_gpu::Progress) + Send + Sync {
+    let (begun, left) = (Once::new(), Arc::new(AtomicUsize::new(0)));
+    move |progress| {
+        let vit_gpu::Progress::Kernels { done, of } = progress else { return };
+        left.store(of - done, Ordering::Relaxed);
+        let left = Arc::clone(&left);
+        begun.call_once(|| {
+            std::thread::spawn(move || {
+                std::thread::sleep(LONG);
+                let left = left.load(Ordering::Relaxed);
+                if left > 0 {
+                    super::progress::hidden(|| {
+                        log::info!("waiting for the GPU's driver, which compiles {left} more kernels")
+                    });
+                }
+            });
+        });
+    }
 }
 
 /// How images are read.

@@ -73,7 +73,10 @@ pub(super) async fn choose(request: &Device) -> Result<Option<Candidate>> {
 fn known(reports: &[Adapter]) -> String {
     match reports {
         [] => "no adapter was found; `cpu` always works".to_owned(),
-        _ => format!("adapters: {}", reports.iter().map(|r| r.name.as_str()).collect::<Vec<_>>().join("; ")),
+        _ => {
+            let each: Vec<_> = reports.iter().map(|r| format!("{} ({})", r.name, r.backend)).collect();
+            format!("adapters: {}", each.join("; "))
+        }
     }
 }
 
@@ -85,14 +88,37 @@ fn indexed(index: usize, reports: &[Adapter]) -> Result<usize> {
     Err(Error::NoDevice { request: index.to_string(), reason })
 }
 
+/// The names of backends, as reports have them.
+const NAMES: [&str; 4] = ["Vulkan", "Metal", "DX12", "WebGPU"];
+
+/// A backend's name alone or before a colon, and what is behind the colon.
+fn of_backend(name: &str) -> Option<(&'static str, &str)> {
+    let (backend, part) = name.split_once(':').unwrap_or((name, ""));
+    NAMES.into_iter().find(|known| known.eq_ignore_ascii_case(backend.trim())).map(|known| (known, part.trim()))
+}
+
 fn named(name: &str, reports: &[Adapter]) -> Result<usize> {
     let fail = |reason: String| Err(Error::NoDevice { request: name.to_owned(), reason });
     if name.is_empty() {
         return fail(format!("a name is expected; {}", known(reports)));
     }
-    let matches: Vec<usize> = (0..reports.len()).filter(|&i| contains(&reports[i].name, name)).collect();
+    let backend = of_backend(name);
+    let fits = |report: &Adapter| match backend {
+        Some((backend, part)) => report.backend == backend && contains(&report.name, part),
+        None => contains(&report.name, name),
+    };
+    let mut matches: Vec<usize> = (0..reports.len()).filter(|&i| fits(&reports[i])).collect();
+    // A backend alone means the best of its real GPUs.
+    if backend.is_some_and(|(_, part)| part.is_empty()) {
+        let mut real: Vec<usize> = matches.iter().copied().filter(|&i| !reports[i].is_software()).collect();
+        real.sort_by_key(|&i| (rank(reports[i].kind, false), i));
+        if let Some(&first) = real.first() {
+            matches = vec![first];
+        }
+    }
     match matches[..] {
         [only] => Ok(only),
+        [] if backend.is_some() => fail(format!("no such adapter; {}", known(reports))),
         [] => fail(format!("no adapter's name contains it; {}", known(reports))),
         _ => fail(format!(
             "several adapters match: {}",
@@ -170,7 +196,7 @@ mod tests {
     use super::*;
 
     fn adapter(name: &str, kind: &'static str) -> Adapter {
-        Adapter { kind, ..Adapter::named(name) }
+        Adapter { kind, ..Adapter::featureless(name) }
     }
 
     #[test]
@@ -192,6 +218,27 @@ mod tests {
             named("nvidia", &all).unwrap_err().to_string().contains("several adapters match: 0 NVIDIA RTX A (Vulkan)")
         );
         assert!(indexed(7, &all).is_err());
-        assert!(named("radeon", &all).unwrap_err().to_string().contains("NVIDIA RTX A; NVIDIA RTX B"));
+        let error = named("radeon", &all).unwrap_err().to_string();
+        assert!(error.contains("NVIDIA RTX A (Vulkan); NVIDIA RTX B (Vulkan)"), "{error}");
+    }
+
+    #[test]
+    fn backends_tell_the_same_gpu_apart() {
+        let of = |name, kind, backend| Adapter { backend, ..adapter(name, kind) };
+        let all = [
+            of("Basic Render Driver", "software", "DX12"),
+            of("Iris", "integrated", "DX12"),
+            of("RTX", "discrete", "Vulkan"),
+            of("RTX", "discrete", "DX12"),
+            of("llvmpipe", "software", "Vulkan"),
+        ];
+        assert!(named("rtx", &all).unwrap_err().to_string().contains("2 RTX (Vulkan); 3 RTX (DX12)"));
+        assert_eq!(named("dx12:rtx", &all).unwrap(), 3);
+        assert_eq!(named("Vulkan:RTX", &all).unwrap(), 2);
+        // Alone, a backend means its best real GPU, or its only software adapter.
+        assert_eq!((named("dx12", &all).unwrap(), named("VULKAN", &all).unwrap()), (3, 2));
+        assert_eq!(named("dx12:", &all[..1]).unwrap(), 0);
+        assert!(named("metal", &all).unwrap_err().to_string().contains("no such adapter"));
+        assert!(named("dx12:llvmpipe", &all).is_err());
     }
 }

@@ -42,7 +42,7 @@ impl<'a> UploadedOp<'a> {
                 let mut buffers = Vec::new();
                 for (i, operand) in operands.iter().enumerate() {
                     buffers.push(match operand {
-                        Some(Data::F32(values)) if transposed(op, i) => {
+                        Some(Data::F32(values)) if transposed(op, i, capabilities) => {
                             let Op::Linear(linear) = op else { return Err(Error::shape(op.name(), "transposed")) };
                             let columns = transpose_rows(values, linear.k, linear.n, 0, linear.k);
                             buffer(&encode(&columns, element_type(op, precision)))
@@ -75,7 +75,7 @@ impl<'a> UploadedOp<'a> {
         let bytes = (self.len as u64 * precision.bytes()).next_multiple_of(4);
         let readback = self.device.scoped(self.op.name(), || self.device.readback(bytes)).await?;
         encoder.copy_buffer_to_buffer(&self.output, 0, &readback, 0, bytes);
-        for signal in self.device.submit_and_map(encoder.finish(), std::slice::from_ref(&readback)) {
+        for signal in self.device.submit_and_map(self.op.name(), encoder.finish(), std::slice::from_ref(&readback)) {
             self.device.wait(signal).await?;
         }
         self.device.take_mapped(&readback, self.len, precision.into())
@@ -131,7 +131,7 @@ impl OpenDevice {
             let commands = commands(count).finish();
             self.flush().await?;
             let start = Instant::now();
-            self.submit([commands]);
+            self.submit("a measurement", [commands]);
             self.flush().await?;
             let seconds = start.elapsed().as_secs_f64();
             if seconds >= least || count >= 1024 {

@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn adapters_have_keys_of_their_own() {
-        let named = |name: &str, driver: &str| Adapter { driver: driver.into(), ..Adapter::named(name) };
+        let named = |name: &str, driver: &str| Adapter { driver: driver.into(), ..Adapter::featureless(name) };
         let keys = [named("A", "1"), named("A", "2"), named("A1", ""), named("B", "1")].map(|report| key(&report));
         for (i, key) in keys.iter().enumerate() {
             assert!(!keys[..i].contains(key));

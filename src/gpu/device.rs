@@ -1,6 +1,6 @@
 //! An open wgpu device. Its errors become `Error` values: resources are created in error scopes, loss is recorded in a flag, a thread polls.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,9 +23,30 @@ pub struct OpenDevice {
     poller: Poller,
     /// The reason why the device was lost, or an error that happened outside an error scope.
     fault: Arc<Mutex<Option<Fault>>>,
+    /// What was submitted.
+    given: Arc<Mutex<Given>>,
     pipelines: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
     compiled: PipelineCacheFile,
     layouts: Mutex<HashMap<u32, wgpu::BindGroupLayout>>,
+}
+
+/// Names of what the device was given, for the message of its loss.
+#[derive(Debug, Default)]
+struct Given {
+    /// Not done yet, the oldest first.
+    under_way: VecDeque<String>,
+    last: Option<String>,
+}
+
+impl Given {
+    /// The reason of a loss, and what was running.
+    fn told(&self, reason: &str) -> String {
+        match (self.under_way.front(), &self.last) {
+            (Some(running), _) => format!("{reason}; it was running {running}"),
+            (None, Some(last)) => format!("{reason}; the last that it ran was {last}"),
+            (None, None) => reason.to_owned(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -69,8 +90,11 @@ impl OpenDevice {
             }
         };
         let (lost, uncaptured) = (note(&fault), note(&fault));
+        let given: Arc<Mutex<Given>> = Arc::default();
+        let running = Arc::clone(&given);
         device.set_device_lost_callback(move |reason, message| {
-            lost(Fault::Lost(format!("{reason:?} {message}").trim().to_owned()));
+            let reason = format!("{reason:?} {message}");
+            lost(Fault::Lost(running.lock().unwrap_or_else(PoisonError::into_inner).told(reason.trim())));
         });
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             uncaptured(Fault::Uncaptured(one_line(&error.to_string())));
@@ -83,7 +107,7 @@ impl OpenDevice {
             available.max_storage_buffer_binding_size.min(available.max_buffer_size).min(u64::from(u32::MAX) & !3);
         let compiled = PipelineCacheFile::open(&device, &candidate.report);
         let (pipelines, layouts) = (Mutex::default(), Mutex::default());
-        Ok(OpenDevice { device, queue, name, max_binding, poller, fault, pipelines, compiled, layouts })
+        Ok(OpenDevice { device, queue, name, max_binding, poller, fault, given, pipelines, compiled, layouts })
     }
 
     /// An error if the device was lost, or if something failed outside a scope.
@@ -132,10 +156,24 @@ impl OpenDevice {
         }
     }
 
-    /// Submits commands to the device.
-    pub fn submit(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) {
-        let index = self.queue.submit(commands);
+    /// Submits commands to the device; `what` they are is told if it is lost.
+    pub fn submit(&self, what: &str, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) {
+        let index = self.submitted(what, commands);
         self.poller.watch(index, None);
+    }
+
+    fn submitted(&self, what: &str, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) -> wgpu::SubmissionIndex {
+        {
+            let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+            given.under_way.push_back(what.to_owned());
+            given.last = Some(what.to_owned());
+        }
+        let index = self.queue.submit(commands);
+        let given = Arc::clone(&self.given);
+        self.queue.on_submitted_work_done(move || {
+            given.lock().unwrap_or_else(PoisonError::into_inner).under_way.pop_front();
+        });
+        index
     }
 
     /// Submits what was written so far, and waits until it is done.
@@ -148,9 +186,9 @@ impl OpenDevice {
         self.wait(signal).await
     }
 
-    /// Submits commands and asks for each of `buffers` to be mapped whole; the signals say when.
-    pub fn submit_and_map(&self, commands: wgpu::CommandBuffer, buffers: &[wgpu::Buffer]) -> Vec<Done> {
-        let index = self.queue.submit([commands]);
+    /// Submits commands, which are `what`, and asks for each of `buffers` to be mapped whole; the signals say when.
+    pub fn submit_and_map(&self, what: &str, commands: wgpu::CommandBuffer, buffers: &[wgpu::Buffer]) -> Vec<Done> {
+        let index = self.submitted(what, [commands]);
         let map = |buffer: &wgpu::Buffer| {
             let signal = Done::default();
             let done = signal.clone();
@@ -201,9 +239,16 @@ impl OpenDevice {
         self.compiled.save();
     }
 
+    /// How many pipelines of these dispatches are not compiled yet.
+    pub fn missing(&self, dispatches: &[Dispatch]) -> usize {
+        let pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = dispatches.iter().map(key).filter(|key| !pipelines.contains_key(key));
+        keys.collect::<HashSet<_>>().len()
+    }
+
     /// The compiled pipeline of a dispatch. It is made at the first call and then kept.
     pub async fn pipeline(&self, dispatch: &Dispatch) -> Result<wgpu::ComputePipeline> {
-        let key = (dispatch.shader.name, dispatch.constants.clone(), dispatch.overrides.clone());
+        let key = key(dispatch);
         let known = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(pipeline) = known {
             return Ok(pipeline);
@@ -250,6 +295,10 @@ impl OpenDevice {
             self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
         }
     }
+}
+
+fn key(dispatch: &Dispatch) -> PipelineKey {
+    (dispatch.shader.name, dispatch.constants.clone(), dispatch.overrides.clone())
 }
 
 fn experimental() -> wgpu::ExperimentalFeatures {

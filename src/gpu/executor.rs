@@ -6,6 +6,7 @@ use super::adapter::choose;
 use super::device::OpenDevice;
 use super::kernels::Capabilities;
 use super::prepare::{InputBuffer, Prepared, Resources};
+use super::probe::probed;
 use super::tune::Tuner;
 use super::weights::Weights;
 use crate::device::{Adapter, Kernels};
@@ -43,8 +44,12 @@ impl GpuExecutor {
         loader: Arc<dyn WeightLoader>,
     ) -> Result<Option<Self>> {
         let Some(candidate) = choose(request).await? else { return Ok(None) };
-        let capabilities = Capabilities::new(&candidate.report, kernels, precision)?;
+        let mut capabilities = Capabilities::new(&candidate.report, kernels, precision)?;
         let device = OpenDevice::open(&candidate, capabilities).await?;
+        if let Some(matrices) = capabilities.matrices.filter(|matrices| !matrices.fixed) {
+            let width = device.subgroup_width().await?;
+            capabilities.matrices = Some(probed(matrices, candidate.report.backend, width));
+        }
         let tuner = Tuner::new(&candidate.report, capabilities, kernels);
         let resources = Resources::new(Weights::new(loader), tuner);
         Ok(Some(GpuExecutor {
@@ -55,6 +60,11 @@ impl GpuExecutor {
             under_way: Arc::new(async_lock::Semaphore::new(2)),
             report_so_far: Mutex::default(),
         }))
+    }
+
+    /// Tells `listener` how many kernels are compiled, of how many that a run waits for.
+    pub fn on_compiled(&mut self, listener: impl Fn(usize, usize) + Send + Sync + 'static) {
+        self.resources.get_mut().on_compiled = Some(Box::new(listener));
     }
 
     /// The adapter, as `devices` lists it.
@@ -74,8 +84,8 @@ impl GpuExecutor {
         let (prepared, slots) = (&resources.plans[index], &resources.slots);
         let readback = prepared.readback.take(&self.device, plan.graph()).await?;
         self.upload(prepared, inputs)?;
-        let last = self.encode(prepared, slots, &readback);
-        let signals = self.device.submit_and_map(last, &readback);
+        let (what, last) = self.encode(prepared, slots, &readback);
+        let signals = self.device.submit_and_map(&what, last, &readback);
         let (device, plan, ring) = (Arc::clone(&self.device), Arc::clone(plan), prepared.readback.clone());
         Ok(Running::new(async move {
             let _turn = turn;
@@ -129,24 +139,34 @@ impl GpuExecutor {
         Ok(())
     }
 
-    /// Encodes all steps and submits them, except for the last group of commands, which ends with copying the results and is returned.
-    fn encode(&self, prepared: &Prepared, slots: &[wgpu::Buffer], readback: &[wgpu::Buffer]) -> wgpu::CommandBuffer {
+    /// Encodes all steps and submits them, except for the last group of commands, which ends with copying the results and is returned, with
+    /// its name.
+    fn encode(
+        &self,
+        prepared: &Prepared,
+        slots: &[wgpu::Buffer],
+        readback: &[wgpu::Buffer],
+    ) -> (String, wgpu::CommandBuffer) {
         // Rough, low estimates of the device's rates. They only decide where a long batch is divided into submits.
         let flop_per_second = if self.report.is_software() { 2e9 } else { 5e11 };
         let budget = SUBMIT_SECONDS * flop_per_second;
         let mut steps = prepared.steps.iter().peekable();
         loop {
             let mut encoder = self.device.device.create_command_encoder(&Default::default());
+            let first = steps.peek().map_or("", |step| &step.label);
+            let mut last = first;
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
                 let mut flop = 0.0;
                 while let Some(step) = steps.next_if(|step| flop == 0.0 || flop + step.cost.flop <= budget) {
                     flop += step.cost.flop.max(1.0);
                     step.record(&mut pass);
+                    last = &step.label;
                 }
             }
+            let what = if first == last { first.to_owned() } else { format!("{first} to {last}") };
             if steps.peek().is_some() {
-                self.device.submit([encoder.finish()]);
+                self.device.submit(&what, [encoder.finish()]);
                 continue;
             }
             for ((_, id), readback) in prepared.plan.graph().outputs().iter().zip(readback) {
@@ -160,7 +180,7 @@ impl GpuExecutor {
                     );
                 }
             }
-            return encoder.finish();
+            return (what, encoder.finish());
         }
     }
 }

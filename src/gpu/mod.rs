@@ -13,6 +13,7 @@ mod pipeline_cache;
 #[cfg_attr(target_family = "wasm", path = "poller_web.rs")]
 mod poller;
 mod prepare;
+mod probe;
 mod profile;
 mod readback;
 mod tune;
@@ -22,4 +23,4 @@ mod wgsl;
 pub use adapter::{adapters, automatic};
 pub use cache::cache_folder;
 pub use executor::GpuExecutor;
-pub use kernels::{Needs, SHADERS, Shader};
+pub use kernels::{Needs, Reachable, SHADERS, Shader, reachable};

@@ -28,6 +28,14 @@ impl GpuExecutor {
         candidates(op, self.capabilities)
     }
 
+    /// The width of the subgroups in which a shader ran; `None` if they differ.
+    ///
+    /// # Errors
+    /// Errors of the device.
+    pub async fn subgroup_width(&self) -> Result<Option<u32>> {
+        self.device.subgroup_width().await
+    }
+
     /// Destroys the device, as a driver reset would. Later runs fail with [`crate::Error::DeviceLost`]. For tests.
     pub fn lose_device(&self) {
         self.device.device.destroy();

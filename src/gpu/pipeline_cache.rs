@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_file_from_another_adapter_driver_or_wgpu_is_refused() {
-        let report = Adapter::named("RTX");
+        let report = Adapter::featureless("RTX");
         let newer = Adapter { driver: "570.1".into(), ..report.clone() };
         assert_ne!(origin(&report), origin(&newer));
         assert_eq!(unpack(&pack(DATA, origin(&report)), origin(&newer)), None);

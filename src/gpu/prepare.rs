@@ -11,12 +11,15 @@ use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::executor::{Instant, Startup};
 use crate::graph::{Dtype, Kind, Node, Plan, TensorId};
-use crate::ops::Cost;
+use crate::ops::{Cost, Op};
 
 /// Number of prepared graphs that a session keeps.
 const KEPT_PLANS: usize = 4;
 /// Offsets of uniform bindings (WebGPU's default limit).
 const UNIFORM_ALIGN: usize = 256;
+
+/// Gets how many kernels are compiled, of how many that a run waits for.
+type OnCompiled = Box<dyn Fn(usize, usize) + Send + Sync>;
 
 /// Everything a run writes to.
 pub struct Resources {
@@ -26,6 +29,8 @@ pub struct Resources {
     pub slots: Vec<wgpu::Buffer>,
     pub plans: VecDeque<Prepared>,
     pub startup: Startup,
+    /// Told how many kernels are compiled, of how many.
+    pub on_compiled: Option<OnCompiled>,
     stand_in: Option<wgpu::Buffer>,
 }
 
@@ -67,12 +72,32 @@ impl Step {
     }
 }
 
+/// The pipeline of a dispatch. If its kernel does not compile, it is dropped, and the dispatch becomes that of the next candidate.
+async fn pipeline_or_next(
+    tuner: &mut Tuner,
+    device: &OpenDevice,
+    capabilities: Capabilities,
+    op: &Op,
+    dispatch: &mut Dispatch,
+) -> Result<wgpu::ComputePipeline> {
+    loop {
+        let error = match device.pipeline(dispatch).await {
+            Ok(pipeline) => return Ok(pipeline),
+            Err(error) => error,
+        };
+        let Error::Device { reason, .. } = &error else { return Err(error) };
+        let Some(next) = tuner.instead(op, capabilities, dispatch.kernel, reason) else { return Err(error) };
+        *dispatch = select(op, Some(next), capabilities);
+    }
+}
+
 impl Resources {
     pub fn new(weights: Weights, tuner: Tuner) -> Resources {
         Resources {
             weights,
             tuner,
             startup: Startup::default(),
+            on_compiled: None,
             slots: Vec::new(),
             plans: VecDeque::new(),
             stand_in: None,
@@ -93,7 +118,7 @@ impl Resources {
         }
         let graph = plan.graph();
         let clock = Instant::now();
-        self.weights.load(device, graph).await?;
+        self.weights.load(device, capabilities, graph).await?;
         self.startup.weights += clock.elapsed().as_secs_f64();
         let clock = Instant::now();
         let mut dispatches: Vec<Dispatch> = Vec::with_capacity(graph.nodes().len());
@@ -104,12 +129,18 @@ impl Resources {
         self.startup.tuning += clock.elapsed().as_secs_f64();
         let clock = Instant::now();
         let mut pipelines = Vec::with_capacity(dispatches.len());
-        for dispatch in &dispatches {
-            pipelines.push(device.pipeline(dispatch).await?);
+        let missing = device.missing(&dispatches);
+        let tell = |done| self.on_compiled.iter().filter(|_| missing > 0).for_each(|tell| tell(done, missing));
+        tell(0);
+        for i in 0..dispatches.len() {
+            let op = &graph.nodes()[i].op;
+            pipelines.push(pipeline_or_next(&mut self.tuner, device, capabilities, op, &mut dispatches[i]).await?);
+            tell(missing.saturating_sub(device.missing(&dispatches)));
         }
         self.startup.pipelines += clock.elapsed().as_secs_f64();
         device.save_pipelines();
-        let bound = device.scoped("activations", || self.bind_plan(device, plan, &dispatches, pipelines)).await;
+        let bound =
+            device.scoped("activations", || self.bind_plan(device, capabilities, plan, &dispatches, pipelines)).await;
         let prepared = bound.and_then(|prepared| prepared).inspect_err(|_| self.forget_slots())?;
         if self.plans.len() == KEPT_PLANS {
             self.plans.pop_front();
@@ -121,6 +152,7 @@ impl Resources {
     fn bind_plan(
         &mut self,
         device: &OpenDevice,
+        capabilities: Capabilities,
         plan: &Arc<Plan>,
         dispatches: &[Dispatch],
         pipelines: Vec<wgpu::ComputePipeline>,
@@ -153,7 +185,7 @@ impl Resources {
             let tensor = graph.tensor(id);
             let found = match &tensor.kind {
                 Kind::Input => inputs.iter().find(|input| input.name == tensor.name).map(|input| &input.buffer),
-                Kind::Weight(at) => self.weights.get(at, transposed(&node.op, operand)),
+                Kind::Weight(at) => self.weights.get(at, transposed(&node.op, operand, capabilities)),
                 Kind::Activation => plan.slot(id).map(|slot| &self.slots[slot]),
             };
             found.cloned().ok_or_else(|| Error::shape(&tensor.name, "has no buffer"))

@@ -47,12 +47,14 @@ impl GpuExecutor {
             };
             let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(writes) };
             step.record(&mut encoder.begin_compute_pass(&descriptor));
-            device.submit([encoder.finish()]);
+            device.submit(&step.label, [encoder.finish()]);
         }
         let mut encoder = device.device.create_command_encoder(&Default::default());
         encoder.resolve_query_set(&queries, 0..2 * count, &resolved, 0);
         encoder.copy_buffer_to_buffer(&resolved, 0, &readback, 0, bytes);
-        for signal in device.submit_and_map(encoder.finish(), std::slice::from_ref(&readback)) {
+        for signal in
+            device.submit_and_map("the reading of timestamps", encoder.finish(), std::slice::from_ref(&readback))
+        {
             device.wait(signal).await?;
         }
         let mapped = readback.slice(..).get_mapped_range().map_err(|error| device.error(error.to_string()))?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use half::slice::HalfFloatSliceExt;
 
 use super::device::OpenDevice;
-use super::kernels::transposed;
+use super::kernels::{Capabilities, transposed};
 use crate::error::Result;
 use crate::graph::{Dtype, Graph, Kind, WeightRef};
 use crate::model::WeightLoader;
@@ -33,13 +33,13 @@ impl Weights {
     }
 
     /// Loads the weights that a graph reads and that are not on the device yet.
-    pub async fn load(&mut self, device: &OpenDevice, graph: &Graph) -> Result<()> {
+    pub async fn load(&mut self, device: &OpenDevice, capabilities: Capabilities, graph: &Graph) -> Result<()> {
         let mut pending = 0;
         for node in graph.nodes() {
             for (operand, id) in node.inputs.iter().enumerate() {
                 let Some(tensor) = id.map(|id| graph.tensor(id)) else { continue };
                 let Kind::Weight(at) = &tensor.kind else { continue };
-                let transpose = transposed(&node.op, operand);
+                let transpose = transposed(&node.op, operand, capabilities);
                 if self.get(at, transpose).is_some() {
                     continue;
                 }
@@ -56,9 +56,10 @@ impl Weights {
                     .await?;
                 let mut values = vec![0.0f32; tensor.len()];
                 self.loader.load(&at.name, at.rows.map_or(0, |(first, _)| first), &mut values)?;
-                let columns = if transpose { tensor.shape[0] } else { tensor.len().max(1) };
+                let columns = if transpose { tensor.shape[0] } else { 1 };
                 let inner = tensor.len() / columns;
-                // Written in groups of whole rows of the device's layout, so that no staging copy is larger than STEP.
+                // Written in groups of whole rows of the device's layout (a value each, if nothing is transposed), so that no
+                // staging copy is larger than STEP.
                 let rows_a_step = rows_a_step(columns, inner, tensor.dtype.bytes());
                 for first in (0..inner).step_by(rows_a_step) {
                     let rows = rows_a_step.min(inner - first);
@@ -66,7 +67,7 @@ impl Weights {
                     let piece = if transpose {
                         encode(&transpose_rows(&values, inner, columns, first, rows), tensor.dtype)
                     } else {
-                        encode(&values, tensor.dtype)
+                        encode(&values[first..first + rows], tensor.dtype)
                     };
                     device.queue.write_buffer(&buffer, offset, &piece);
                     pending += piece.len() as u64;

@@ -160,7 +160,11 @@ impl SessionBuilder {
     #[cfg(feature = "gpu")]
     async fn gpu(&self, device: &Device, loader: Arc<dyn WeightLoader>) -> Result<Option<Box<dyn Executor>>> {
         let opened = crate::gpu::GpuExecutor::open(device, self.kernels, self.precision, loader).await?;
-        Ok(opened.map(|gpu| Box::new(gpu) as Box<dyn Executor>))
+        Ok(opened.map(|mut gpu| {
+            let listener = self.listener.clone();
+            gpu.on_compiled(move |done, of| listener.tell(Progress::Kernels { done, of }));
+            Box::new(gpu) as Box<dyn Executor>
+        }))
     }
 
     #[cfg(not(feature = "gpu"))]

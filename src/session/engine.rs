@@ -1,6 +1,7 @@
 //! A model on a device: plans per batch size, batches within the device's limits, one after another without a gap.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::model::Model;
@@ -37,6 +38,8 @@ pub struct Engine {
     plans: Mutex<HashMap<Request, Arc<Plan>>>,
     /// Found at the first run: every later one needs it too.
     max_batch: OnceLock<usize>,
+    /// The most images that the device's memory held, once it ran out.
+    held: AtomicUsize,
 }
 
 impl Engine {
@@ -49,8 +52,8 @@ impl Engine {
         listener: Listener,
     ) -> Engine {
         let table = model.0.transform.table();
-        let (plans, max_batch) = (Mutex::default(), OnceLock::new());
-        Engine { model, executor, precision, note, listener, weights, table, plans, max_batch }
+        let (plans, max_batch, held) = (Mutex::default(), OnceLock::new(), AtomicUsize::new(usize::MAX));
+        Engine { model, executor, precision, note, listener, weights, table, plans, max_batch, held }
     }
 
     pub fn checkpoint(&self) -> &Checkpoint {
@@ -98,11 +101,16 @@ impl Engine {
             // The images of a batch depend on each other, so a batch must not be split if it fits.
             Batch::Coupled => return self.max_batch(),
         }
-        let mut batch = self.executor.busy_batch().min(self.max_batch()?);
+        let mut batch = self.executor.busy_batch().min(self.max_batch()?).min(self.held.load(Ordering::Relaxed));
         while batch > 1 && self.footprint(batch)?.0 > AUTO_BYTES {
             batch = batch.div_ceil(2);
         }
         Ok(batch)
+    }
+
+    /// The most images that the device's memory held in a run, if it ran out in a larger one.
+    pub fn reduced_batch(&self) -> Option<usize> {
+        Some(self.held.load(Ordering::Relaxed)).filter(|held| *held < usize::MAX)
     }
 
     /// Bytes of memory for the activations of one run with this batch size, and the FLOP and bytes moved by it.
@@ -114,14 +122,18 @@ impl Engine {
         Ok((plan.peak_bytes(), plan.graph().cost()))
     }
 
-    /// Runs `count` images in as few batches as the device allows and joins the results.
+    /// Runs `count` images in as few batches as the device allows and joins the results. If its memory runs out, batches are halved.
     pub async fn batches<'a>(
         &self,
         request: Request,
         count: usize,
         inputs: impl Fn(std::ops::Range<usize>) -> Vec<(&'static str, Data<'a>)>,
     ) -> Result<Unchecked> {
-        let step = self.max_batch()?.min(count);
+        let mut step = self.max_batch()?.min(count);
+        let independent = self.checkpoint().config.batch == Batch::Independent;
+        if independent {
+            step = step.min(self.held.load(Ordering::Relaxed));
+        }
         match self.checkpoint().config.batch {
             Batch::Fixed(size) if count != size => {
                 let reason =
@@ -137,11 +149,24 @@ impl Engine {
         }
         let mut joined: Vec<Output> = Vec::new();
         let mut running: Option<(Arc<Plan>, Running)> = None;
-        for start in (0..count).step_by(step) {
+        let mut start = 0;
+        while start < count {
             let batch = step.min(count - start);
             let plan = self.plan(Request { batch, ..request })?;
             // The next batch is handed over while the device computes this one.
-            let started = self.executor.start(&plan, &inputs(start..start + batch)).await?;
+            let started = match self.executor.start(&plan, &inputs(start..start + batch)).await {
+                Err(Error::OutOfMemory { .. }) if independent && batch > 1 => {
+                    // What is under way needs its memory until it is done.
+                    if let Some((plan, running)) = running.take() {
+                        join(&mut joined, plan.graph(), running.finish().await?);
+                    }
+                    step = batch.div_ceil(2);
+                    self.held.fetch_min(step, Ordering::Relaxed);
+                    continue;
+                }
+                started => started?,
+            };
+            start += batch;
             if let Some((plan, running)) = running.replace((plan, started)) {
                 join(&mut joined, plan.graph(), running.finish().await?);
             }
@@ -181,5 +206,69 @@ impl Engine {
         }
         plans.insert(request, Arc::clone(&plan));
         Ok(plan)
+    }
+}
+
+#[cfg(all(test, feature = "cpu", feature = "bundled"))]
+mod tests {
+    use super::*;
+    use crate::cpu::CpuExecutor;
+    use crate::executor::{Inputs, Later, Peak};
+    use crate::model::WeightLoader;
+
+    /// A processor with memory for so many values of pixels.
+    struct Small(CpuExecutor, usize);
+
+    impl Executor for Small {
+        fn name(&self) -> &str {
+            "small"
+        }
+
+        fn max_tensor_bytes(&self) -> u64 {
+            self.0.max_tensor_bytes()
+        }
+
+        fn busy_batch(&self) -> usize {
+            64
+        }
+
+        fn start<'a>(&'a self, plan: &'a Arc<Plan>, inputs: &'a Inputs<'a>) -> Later<'a, Result<Running>> {
+            if inputs.iter().any(|(_, data)| data.len() > self.1) {
+                let error = Error::OutOfMemory { adapter: "small".into(), what: "activations".into() };
+                return Box::pin(async { Err(error) });
+            }
+            self.0.start(plan, inputs)
+        }
+
+        fn peak(&self) -> Later<'_, Result<Peak>> {
+            self.0.peak()
+        }
+    }
+
+    fn engine(values: usize) -> Engine {
+        let model = Model::bundled().unwrap();
+        let weights = Arc::new(Watched::new(&model, Precision::F32, Listener::default()).unwrap());
+        let loader: Arc<dyn WeightLoader> = Arc::<Watched>::clone(&weights);
+        let executor = Box::new(Small(CpuExecutor::new(loader, 1).unwrap(), values));
+        Engine::new(model, executor, weights, Precision::F32, None, Listener::default())
+    }
+
+    #[test]
+    fn batches_are_halved_where_memory_runs_out_and_give_the_same() {
+        let image = 3 * 32 * 32;
+        let pixels: Vec<f32> = (0..11 * image).map(|i| (i % 251) as f32 / 251.0 - 0.5).collect();
+        let logits = |engine: &Engine| {
+            let outputs = wait(engine.forward(&pixels, false)).unwrap();
+            outputs.get("logits").unwrap().values.clone()
+        };
+        let (small, large) = (engine(3 * image), engine(usize::MAX));
+        assert_eq!(logits(&small), logits(&large));
+        // 11 images do not fit, nor do 6; 3 do.
+        assert_eq!((small.reduced_batch(), large.reduced_batch()), (Some(3), None));
+        assert_eq!(small.auto_batch().unwrap(), 3);
+        assert_eq!(logits(&small), logits(&large));
+        // Not even one image fits: that is an error.
+        let none = engine(image - 1);
+        assert!(matches!(wait(none.forward(&pixels, false)), Err(Error::OutOfMemory { .. })));
     }
 }

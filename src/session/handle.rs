@@ -255,6 +255,12 @@ impl Session {
         self.0.auto_batch()
     }
 
+    /// The most images that the device's memory held in a run, if it ran out in a larger one.
+    #[must_use]
+    pub fn reduced_batch(&self) -> Option<usize> {
+        self.0.reduced_batch()
+    }
+
     pub fn footprint(&self, batch: usize) -> Result<(u64, Cost)> {
         self.0.footprint(batch)
     }

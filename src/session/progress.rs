@@ -21,6 +21,13 @@ pub enum Progress {
         /// How many there will be.
         of: u64,
     },
+    /// Kernels that the GPU's driver has compiled, of those that the first run waits for; not told where all are there already.
+    Kernels {
+        /// How many are compiled.
+        done: usize,
+        /// How many there are.
+        of: usize,
+    },
     /// Images of one call that have their results, told after each batch, also of calls with one image.
     Images {
         /// How many have.

@@ -89,7 +89,7 @@ fn the_page_of_models_is_what_the_code_says() {
     if std::env::var_os("VIT_GPU_WRITE_DOCS").is_some() {
         let mut table = "| layout | golden | apart from a plain ViT | reference | cpu | lavapipe |\n".to_owned();
         table += "|---|---|---|---|---:|---:|\n";
-        for (row, off) in measured(&[Device::Cpu, Device::Named(device::name())]).values() {
+        for (row, off) in measured(&[Device::Cpu, device::request()]).values() {
             table += &format!("{row} {:.1e} | {:.1e} |\n", off[0], off[1]);
         }
         page.replace_range(between(&page, "goldens"), &table);

@@ -123,7 +123,7 @@ fn an_odd_number_of_classes_is_uploaded_in_halves() {
         let session = options.build(checkpoint.clone()).unwrap();
         session.forward(&pixels, false).unwrap().get("logits").unwrap().values.clone()
     };
-    let got = logits(Device::Named(device::name()), Precision::F16);
+    let got = logits(device::request(), Precision::F16);
     let far = distance(&got, &logits(Device::Cpu, Precision::F32)).unwrap();
     assert!(far < 1e-2, "{far:e}");
 }

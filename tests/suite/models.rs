@@ -58,7 +58,7 @@ pub fn sessions_in(checkpoint: &Checkpoint, precision: Precision) -> Vec<(String
     let attention = Op::Attention(Attention::packed(1, cfg.tokens(), cfg.num_heads, cfg.head_dim, 1.0));
     for executor in device::executors().iter().filter(|executor| executor.precision == precision) {
         if !device::kernels(executor, &attention).is_empty() {
-            all.push(on(Device::Named(device::name()), executor.family, precision).unwrap());
+            all.push(on(device::request(), executor.family, precision).unwrap());
         }
     }
     all
@@ -311,7 +311,7 @@ fn full_size_vit_b_16() {
     let file = Tensors::open(&goldens().join("vit_base_patch16_224.safetensors")).unwrap();
     let values = vit_gpu::internals::model::random::HashedValues::new("vit_base_patch16_224", 0);
     let pixels: Vec<f32> = (0..3 * 224 * 224).map(|i| values.get(i)).collect();
-    let named = || Device::Named(device::name());
+    let named = || device::request();
     let mut tried = vec![
         (Device::Cpu, Kernels::Auto, Precision::F32),
         (named(), Kernels::Auto, Precision::F32),
@@ -383,12 +383,14 @@ fn an_abandoned_or_failed_run_does_not_spoil_the_next() {
 #[test]
 fn a_lost_device_is_an_error_not_a_crash() {
     let executor = device::fresh();
-    executor.lose_device();
     let op = vit_gpu::internals::ops::Op::Add(vit_gpu::internals::ops::Add { len: 4, scale: 1.0 });
     let x = [1.0f32; 4];
     let operands = [Some(vit_gpu::internals::ops::Data::F32(&x)); 2];
+    pollster::block_on(executor.run_op(&op, None, &operands, &[0.0; 4])).unwrap();
+    executor.lose_device();
     for _ in 0..2 {
         let error = pollster::block_on(executor.run_op(&op, None, &operands, &[0.0; 4])).unwrap_err();
         assert!(matches!(error, vit_gpu::Error::DeviceLost { .. }), "{error}");
+        assert!(error.to_string().contains("the last that it ran was add"), "{error}");
     }
 }

@@ -349,3 +349,12 @@ fn operands_that_do_not_fit_are_errors() {
     assert!(op.reference(&operands, &mut out[..7]).is_err());
     assert!(op.reference(&operands, &mut out).is_ok());
 }
+
+#[test]
+fn the_width_of_subgroups_is_within_what_the_adapter_reports() {
+    for executor in device::executors() {
+        let Some((least, most)) = executor.gpu.report().subgroups else { continue };
+        let width = pollster::block_on(executor.gpu.subgroup_width()).unwrap();
+        assert!(width.is_some_and(|width| (least..=most).contains(&width)), "{width:?} of {least} to {most}");
+    }
+}

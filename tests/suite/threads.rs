@@ -42,7 +42,7 @@ fn a_classifier_is_called_from_a_thread_pool() {
 fn asynchronous_calls_do_not_block() {
     let model = goldens().join("models/timm_plain");
     let images: Vec<Image> = (0..400).map(|i| Image::from_rgb(640, 480, vec![i as u8; 921_600]).unwrap()).collect();
-    for device in [Device::Cpu, Device::Named(crate::device::name())] {
+    for device in [Device::Cpu, crate::device::request()] {
         let session = Session::builder().device(device).build(vit_gpu::Model::open(&model).unwrap()).unwrap();
         let clock = Instant::now();
         let want = session.classify_each(&images, 3).unwrap();

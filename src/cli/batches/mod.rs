@@ -105,6 +105,7 @@ impl Batches<'_> {
         let progress = Progress::bar(self.inputs.len(), first);
         let readers = Readers::new(self.inputs, first, batch, threads, self.reading);
         let mut outcome = Outcome::Done;
+        let mut reduced = usize::MAX;
         let (mut waited, mut computed) = (Duration::ZERO, Duration::ZERO);
         let mut inputs = self.inputs.get(first..).unwrap_or_default().iter();
         std::thread::scope(|scope| {
@@ -116,6 +117,10 @@ impl Batches<'_> {
                 start = Instant::now();
                 let results = computed_in(images, &mut compute)?;
                 computed += start.elapsed();
+                if let Some(held) = self.session.reduced_batch().filter(|held| *held < reduced) {
+                    reduced = held;
+                    log::warn!("the device's memory ran out: no more than {held} images are run together from here on");
+                }
                 start = Instant::now();
                 let count = results.len();
                 let results: Vec<_> = inputs.by_ref().zip(results).collect();

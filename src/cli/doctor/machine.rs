@@ -137,7 +137,7 @@ fn memory() -> Option<String> {
 }
 
 /// Variables that this crate reads.
-const OWN: [&str; 3] = ["VIT_GPU_BREAK_KERNEL", "VIT_GPU_CACHE", "VIT_GPU_TUNE"];
+const OWN: [&str; 4] = ["VIT_GPU_BREAK_KERNEL", "VIT_GPU_CACHE", "VIT_GPU_FAIL_KERNEL", "VIT_GPU_TUNE"];
 /// What the names of wgpu's, the Vulkan loader's and Mesa's begin with.
 const PREFIXES: [&str; 7] = ["WGPU_", "VK_", "MESA_", "RADV_", "ANV_", "LP_", "MTL_"];
 /// Others that the drivers, the thread pool, the cache folder and panics depend on.

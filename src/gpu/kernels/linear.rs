@@ -51,11 +51,11 @@ static KERNELS: [Kernel; 12] = [
 const BUSY: u32 = 132;
 
 impl Method {
-    /// The constants in front of the shader's text.
-    fn constants(self, matrices: Option<Matrices>) -> Constants {
+    /// The constants in front of the shader's text, for rows of `k` values.
+    fn constants(self, matrices: Option<Matrices>, k: usize) -> Constants {
         match (self, matrices) {
             (Method::Subgroup { blocks }, _) => vec![("BLOCKS", blocks)],
-            (Method::Tile { lanes_y, lanes_x, rows, cols4, k4 }, _) => {
+            (Method::Tile { lanes_y, lanes_x, rows, cols4, k4 }, matrices) => {
                 let lanes = lanes_y * lanes_x;
                 vec![
                     ("LANES", lanes),
@@ -66,11 +66,18 @@ impl Method {
                     ("K4", k4),
                     ("X_LOADS", lanes_y * rows * k4 / lanes),
                     ("W_LOADS", 4 * k4 * lanes_x * cols4 / lanes),
+                    ("KN", u32::from(matrices.is_none())),
+                    ("NK", u32::from(matrices.is_some())),
                 ]
             }
             (Method::Matrix { subs, mats }, Some(Matrices { size, lanes: sub_lanes, .. })) => {
                 let lanes = subs.0 * subs.1 * sub_lanes;
                 let step = 2 * size;
+                let (rows, cols) = (subs.0 * mats.0 * size, subs.1 * mats.1 * size);
+                // Every invocation brings as many pieces as the others.
+                let even = |lines: u32| (lines * step / 8).is_multiple_of(lanes);
+                let eights = k.is_multiple_of(8) && even(rows) && even(cols);
+                let piece = if eights { 8 } else { 4 };
                 vec![
                     ("LANES", lanes),
                     ("SUB_LANES", sub_lanes),
@@ -81,12 +88,21 @@ impl Method {
                     ("SIZE", size),
                     ("STEP", step),
                     ("STEPS", 2),
-                    ("X_LOADS", subs.0 * mats.0 * size * step / 4 / lanes),
-                    ("W_LOADS", subs.1 * mats.1 * size * step / 4 / lanes),
+                    ("PIECE", piece),
+                    ("EIGHTS", u32::from(eights)),
+                    ("FOURS", u32::from(!eights)),
+                    ("X_LOADS", rows * step / piece / lanes),
+                    ("W_LOADS", cols * step / piece / lanes),
                 ]
             }
             (Method::Scalar, _) | (Method::Matrix { .. }, None) => Vec::new(),
         }
+    }
+
+    /// Whether there are values for every invocation to bring.
+    fn is_shared_out(self, matrices: Matrices) -> bool {
+        let constants = self.constants(Some(matrices), 4);
+        value(&constants, "X_LOADS") > 0 && value(&constants, "W_LOADS") > 0
     }
 
     /// Rows and columns of a workgroup's tile.
@@ -101,7 +117,8 @@ impl Method {
 
     /// Bytes of workgroup memory.
     fn memory(self, matrices: Option<Matrices>) -> u32 {
-        let constants = self.constants(matrices);
+        // Workgroup memory does not depend on k.
+        let constants = self.constants(matrices, 8);
         match self {
             Method::Scalar | Method::Subgroup { .. } => 0,
             Method::Tile { .. } => tile_memory(&constants),
@@ -122,7 +139,7 @@ pub fn matrix_memory(constants: &Constants) -> u32 {
     let (size, step) = (get("SIZE"), get("STEP"));
     let (rows, cols) = (get("SUBS_Y") * get("MATS_Y") * size, get("SUBS_X") * get("MATS_X") * size);
     let sums = get("SUBS_Y") * get("SUBS_X") * size * (get("MATS_X") * size + 4);
-    2 * (rows * (step + 8) + step * (cols + 8)) + 4 * sums
+    2 * (rows + cols) * (step + 8) + 4 * sums
 }
 
 /// Every kernel's name.
@@ -130,8 +147,19 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     KERNELS.iter().map(|kernel| kernel.name)
 }
 
+/// Whether rows of the factors and of the result begin at whole vec4s.
+fn by_fours(op: &Linear) -> bool {
+    [op.k, op.n, op.ld, op.y_col].iter().all(|size| size.is_multiple_of(4))
+}
+
+/// Whether the weight is stored as `[k, n]`, not as the file has it, `[n, k]`. With matrix cores, every kernel that a session has for a
+/// layer wants k along the rows; without them, columns.
+pub fn transposed(op: &Linear, capabilities: Capabilities) -> bool {
+    capabilities.matrices.is_none() || !by_fours(op)
+}
+
 pub fn candidates(op: &Linear, capabilities: Capabilities) -> Vec<&'static str> {
-    if [op.k, op.n, op.ld, op.y_col].iter().any(|size| size % 4 != 0) {
+    if !by_fours(op) {
         return vec!["linear_scalar"];
     }
     let size = capabilities.matrices.map_or(0, |matrices| matrices.size);
@@ -139,9 +167,14 @@ pub fn candidates(op: &Linear, capabilities: Capabilities) -> Vec<&'static str> 
         Method::Scalar => false,
         Method::Subgroup { .. } => capabilities.software,
         Method::Tile { .. } => !capabilities.software,
-        Method::Matrix { subs, .. } => {
-            !capabilities.software && capabilities.matrices.is_some_and(|matrices| matrices.fixed || subs == (1, 1))
-        }
+        Method::Matrix { subs, mats } => capabilities.matrices.is_some_and(|matrices| {
+            // One subgroup with as many sums as four have is for devices where there can't be four, if it has the registers: an
+            // invocation of 32 would need more than 255 of them.
+            let large = subs == (1, 1) && mats == (4, 4);
+            let registers = !large || matrices.size == 8 || (!matrices.fixed && matrices.lanes >= 64);
+            let together = matrices.fixed || subs == (1, 1);
+            !capabilities.software && together && registers && method.is_shared_out(matrices)
+        }),
     };
     let able = KERNELS.iter().filter(|kernel| can(kernel.method));
     let mut able: Vec<_> =
@@ -169,7 +202,7 @@ pub fn dispatch(op: &Linear, kernel: &str, capabilities: Capabilities) -> Dispat
     let [m, n, k, x_row, y_row, y_col, ld] =
         [op.m, op.n, op.k, op.x_row, op.y_row, op.y_col, op.ld].map(|value| value as u32);
     let mut dispatch = super::dispatch(shader, &LinearParams { m, n, k, x_row, y_row, y_col, ld }, groups);
-    dispatch.constants = method.constants(capabilities.matrices);
+    dispatch.constants = method.constants(capabilities.matrices, op.k);
     dispatch.overrides = vec![
         ("ACTIVATION", op.act as u32),
         ("HAS_BIAS", u32::from(op.bias)),
@@ -183,11 +216,15 @@ pub fn dispatch(op: &Linear, kernel: &str, capabilities: Capabilities) -> Dispat
 pub fn variants(shader: &str) -> Vec<Constants> {
     let matrices = |size, lanes| Some(Matrices { size, lanes, fixed: true });
     let of = |method: Method| match (method, shader) {
-        (Method::Tile { .. }, "linear_tile") | (Method::Subgroup { .. }, "linear_subgroup") => {
-            vec![method.constants(None)]
-        }
+        (Method::Tile { .. }, "linear_tile") => [None, matrices(16, 32)].map(|m| method.constants(m, 8)).to_vec(),
+        (Method::Subgroup { .. }, "linear_subgroup") => vec![method.constants(None, 8)],
         (Method::Matrix { .. }, "linear_matrix") => {
-            [matrices(8, 8), matrices(8, 32), matrices(16, 32), matrices(16, 64)].map(|m| method.constants(m)).to_vec()
+            let all = [(8, 8), (8, 32), (8, 64), (16, 32), (16, 64)];
+            let all = all.map(|(size, lanes)| Matrices { size, lanes, fixed: true });
+            let all = all.into_iter().filter(|&matrices| method.is_shared_out(matrices));
+            let mut variants: Vec<_> = all.flat_map(|m| [8, 4].map(|k| method.constants(Some(m), k))).collect();
+            variants.dedup();
+            variants
         }
         _ => Vec::new(),
     };

@@ -7,6 +7,7 @@
 mod attention;
 mod linear;
 mod params;
+mod reachable;
 mod rows;
 mod shaders;
 
@@ -19,6 +20,7 @@ use crate::graph::{Dtype, Precision};
 use crate::ops::Op;
 
 pub(super) use params::PeakParams;
+pub use reachable::{Reachable, reachable};
 pub use shaders::{Needs, SHADERS, Shader};
 
 /// Cooperative matrices as kernels use them.
@@ -44,6 +46,8 @@ pub(super) struct Capabilities {
     pub workgroup_memory: u32,
     /// A kernel that is made to give wrong results, so that tests can see whether the checks notice.
     pub broken: Option<&'static str>,
+    /// A kernel that is made not to compile, so that tests can see what is taken in its place.
+    pub unbuildable: Option<&'static str>,
 }
 
 /// WebGPU's default limit, which the portable kernels keep to.
@@ -89,7 +93,8 @@ impl Capabilities {
             software,
             matrices: matrices.filter(|_| matrix),
             workgroup_memory,
-            broken: broken(),
+            broken: named_by("VIT_GPU_BREAK_KERNEL"),
+            unbuildable: named_by("VIT_GPU_FAIL_KERNEL"),
         })
     }
 }
@@ -149,18 +154,23 @@ pub(super) fn select(op: &Op, kernel: Option<&'static str>, capabilities: Capabi
     if capabilities.broken == Some(kernel) {
         dispatch.groups = [1, 1, 1];
     }
+    if capabilities.unbuildable == Some(kernel) {
+        // Every shader has a function of this name.
+        dispatch.constants.push(("main", 1));
+    }
     dispatch
 }
 
-/// The kernel that `VIT_GPU_BREAK_KERNEL` names, for tests of the checks themselves: it computes only its first tile.
-fn broken() -> Option<&'static str> {
-    let name = std::env::var("VIT_GPU_BREAK_KERNEL").ok()?;
+/// The kernel that a variable names, for tests of the checks themselves: that of `VIT_GPU_BREAK_KERNEL` computes only its first tile,
+/// that of `VIT_GPU_FAIL_KERNEL` does not compile.
+fn named_by(variable: &str) -> Option<&'static str> {
+    let name = std::env::var(variable).ok()?;
     linear::names().chain(attention::names()).find(|known| *known == name)
 }
 
-/// Whether an operand is stored transposed on the device. The weights of linear layers are: `[n, k]` becomes `[k, n]`.
-pub(super) fn transposed(op: &Op, operand: usize) -> bool {
-    matches!(op, Op::Linear(_)) && operand == 1
+/// Whether an operand is stored transposed on the device: the weights of linear layers may be, `[n, k]` becomes `[k, n]`.
+pub(super) fn transposed(op: &Op, operand: usize, capabilities: Capabilities) -> bool {
+    matches!(op, Op::Linear(linear) if operand == 1 && linear::transposed(linear, capabilities))
 }
 
 /// The type in which the pixels of an operation are stored: they keep their own type, everything else has the session's precision.
@@ -191,6 +201,11 @@ pub(super) fn dispatch_with(
     precision: Precision,
 ) -> Dispatch {
     Dispatch { precision, ..dispatch(name, &params, groups) }
+}
+
+/// The dispatch of one workgroup that tells the width of its subgroups.
+pub(super) fn probe_dispatch(len: u32) -> Dispatch {
+    dispatch("probe_subgroup", &params::ProbeParams { len }, [1, 1, 1])
 }
 
 /// The number of workgroups of `size` for `count` items, spread over x and y so that neither is more than 65,535.

@@ -45,6 +45,7 @@ params!(AttentionMapParams {
     k_outer: u32,
     k_seq: u32,
 });
+params!(ProbeParams { len: u32 });
 params!(UnfoldParams { len: u32, chans: u32, height: u32, width: u32, ph: u32, pw: u32, grid_h: u32, grid_w: u32 });
 params!(TokensParams { len: u32, patches: u32, width: u32, prefix: u32, pos_prefix: u32, pos: u32 });
 params!(PoolParams {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::params::{
     AddParams, AttentionMapParams, AttentionParams, GluParams, LayerNormParams, LinearParams, PeakParams, PoolParams,
-    TokensParams, UnfoldParams,
+    ProbeParams, TokensParams, UnfoldParams,
 };
 use super::{attention, linear};
 use crate::gpu::wgsl::{Constants, assemble};
@@ -81,6 +81,7 @@ const ACTIVATION: &str = wgsl!("common/activation");
 const GROUPS: &str = wgsl!("common/workgroup_index");
 const LINEAR: &str = wgsl!("common/linear_params");
 const LINEAR_VEC4: &str = wgsl!("common/linear_vec4");
+const FOURS: &str = wgsl!("common/linear_fours");
 const ATTENTION: &str = wgsl!("common/attention_params");
 const UNFOLD: &str = wgsl!("common/unfold_params");
 const TOTAL: &str = wgsl!("common/total");
@@ -104,7 +105,12 @@ pub static SHADERS: LazyLock<Vec<Shader>> = LazyLock::new(|| {
             variants: || linear::variants("linear_tile"),
             memory: linear::tile_memory,
             workgroup: None,
-            ..plain("linear_tile", &[ACTIVATION, LINEAR, LINEAR_VEC4, wgsl!("linear_tile")], LinearParams::FIELDS, 5)
+            ..plain(
+                "linear_tile",
+                &[ACTIVATION, LINEAR, LINEAR_VEC4, FOURS, wgsl!("linear_tile")],
+                LinearParams::FIELDS,
+                5,
+            )
         },
         Shader {
             variants: || linear::variants("linear_subgroup"),
@@ -112,7 +118,7 @@ pub static SHADERS: LazyLock<Vec<Shader>> = LazyLock::new(|| {
             workgroup: Some(8),
             ..plain(
                 "linear_subgroup",
-                &[ACTIVATION, LINEAR, LINEAR_VEC4, wgsl!("linear_subgroup")],
+                &[ACTIVATION, LINEAR, LINEAR_VEC4, FOURS, wgsl!("linear_subgroup")],
                 LinearParams::FIELDS,
                 5,
             )
@@ -159,6 +165,11 @@ pub static SHADERS: LazyLock<Vec<Shader>> = LazyLock::new(|| {
             ..plain("attention_direct", &[ATTENTION, wgsl!("attention_direct")], AttentionParams::FIELDS, 3)
         },
         Shader {
+            variants: || attention::variants("attention_rows"),
+            memory: |_| attention::ROWS_MEMORY,
+            ..plain("attention_rows", &[ATTENTION, wgsl!("attention_rows")], AttentionParams::FIELDS, 3)
+        },
+        Shader {
             variants: || attention::variants("attention_subgroup"),
             needs: Needs::Subgroups,
             workgroup: Some(8),
@@ -188,6 +199,10 @@ pub static SHADERS: LazyLock<Vec<Shader>> = LazyLock::new(|| {
             needs: Needs::Matrices,
             workgroup: None,
             ..plain("peak_matrix", &[wgsl!("peak_matrix")], PeakParams::FIELDS, 1)
+        },
+        Shader {
+            needs: Needs::Subgroups,
+            ..plain("probe_subgroup", &[wgsl!("probe_subgroup")], ProbeParams::FIELDS, 0)
         },
         plain("glu", &[GROUPS, ACTIVATION, wgsl!("glu")], GluParams::FIELDS, 1),
         plain("add", &[GROUPS, wgsl!("add")], AddParams::FIELDS, 2),

@@ -12,7 +12,7 @@ fn report(kind: &'static str, subgroups: (u32, u32), matrix: Option<u32>) -> Ada
         subgroups: Some(subgroups),
         cooperative_matrix: matrix.map(shape).into_iter().collect(),
         workgroup_memory: 49_152,
-        ..Adapter::named("test")
+        ..Adapter::featureless("test")
     }
 }
 
@@ -36,6 +36,23 @@ fn tiles_shrink_with_the_work_and_matrix_cores_need_f16() {
     let amd = report("discrete", (32, 64), Some(16));
     assert_eq!(first(&op(12_608), &amd, Precision::F16), "linear_matrix_4x4_alone");
     assert_eq!(first(&attention(64), &amd, Precision::F16), "attention_matrix_1");
+}
+
+#[test]
+fn metals_subgroups_are_put_together_once_their_width_is_known() {
+    let apple = Capabilities::new(&report("integrated", (4, 64), Some(8)), Kernels::Auto, Precision::F16).unwrap();
+    let matrices = apple.matrices.unwrap();
+    assert_eq!((matrices.size, matrices.lanes, matrices.fixed), (8, 64, false));
+    let op = Op::Linear(Linear::new(12_608, 768, 768));
+    let all = candidates(&op, apple);
+    assert!(all.contains(&"linear_matrix_4x4_alone") && !all.contains(&"linear_matrix_8x8"), "{all:?}");
+    let known = Capabilities { matrices: Some(Matrices { lanes: 32, fixed: true, ..matrices }), ..apple };
+    assert_eq!(candidates(&op, known)[0], "linear_matrix_8x8");
+    let constants = select(&op, None, known).constants;
+    assert_eq!(constants.iter().find(|(name, _)| *name == "SUB_LANES"), Some(&("SUB_LANES", 32)));
+    // Where an invocation would have nothing to bring, there is no such kernel.
+    let wide = Capabilities { matrices: Some(Matrices { lanes: 64, fixed: true, ..matrices }), ..apple };
+    assert!(!candidates(&op, wide).contains(&"linear_matrix_2x4"));
 }
 
 #[test]
@@ -65,11 +82,16 @@ fn loads_share_a_tile_evenly() {
         for constants in linear::variants(name) {
             let get = |name: &str| constants.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
             let step4 = get("K4").or(get("STEP").map(|step| step / 4)).unwrap();
+            let vec4s = get("PIECE").unwrap_or(4) / 4;
             let mats = |name| get(name).map_or(1, |mats| mats * get("SIZE").unwrap());
             let tile_rows = get(rows).unwrap() * get("ROWS").unwrap_or(mats("MATS_Y"));
             let tile_cols4 = get(cols).unwrap() * get("COLS4").unwrap_or(mats("MATS_X") / 4);
-            assert_eq!(get("X_LOADS").unwrap() * get("LANES").unwrap(), tile_rows * step4, "{constants:?}");
-            assert_eq!(get("W_LOADS").unwrap() * get("LANES").unwrap(), 4 * step4 * tile_cols4, "{constants:?}");
+            assert_eq!(get("X_LOADS").unwrap() * vec4s * get("LANES").unwrap(), tile_rows * step4, "{constants:?}");
+            assert_eq!(
+                get("W_LOADS").unwrap() * vec4s * get("LANES").unwrap(),
+                4 * step4 * tile_cols4,
+                "{constants:?}"
+            );
         }
     }
 }

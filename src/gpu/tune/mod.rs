@@ -34,8 +34,8 @@ impl Tuner {
             "always" => true,
             _ => kernels == Kernels::Auto && !report.is_software(),
         };
-        // With a deliberately broken kernel (`VIT_GPU_BREAK_KERNEL`), nothing is written to disk.
-        let remember = on && capabilities.broken.is_none();
+        // With a deliberately broken kernel (`VIT_GPU_BREAK_KERNEL`, `VIT_GPU_FAIL_KERNEL`), nothing is written to disk.
+        let remember = on && capabilities.broken.is_none() && capabilities.unbuildable.is_none();
         let store = if remember { Store::open(report, capabilities) } else { Store::default() };
         Tuner { on, chosen: HashMap::new(), log: Vec::new(), store }
     }
@@ -50,10 +50,10 @@ impl Tuner {
         capabilities: Capabilities,
         op: &Op,
     ) -> Result<Option<&'static str>> {
+        let able = self.able(op, capabilities);
         if !self.on {
-            return Ok(None);
+            return Ok(able.first().copied());
         }
-        let able = candidates(op, capabilities);
         let (Some((class, op)), true) = (class(op), able.len() > 1) else { return Ok(None) };
         if let Some(kernel) = self.chosen.get(&class) {
             return Ok(Some(kernel));
@@ -71,6 +71,21 @@ impl Tuner {
         self.log.push(Choice { class: class.clone(), kernel: kernel.to_owned(), seconds });
         self.chosen.insert(class, kernel);
         Ok(Some(kernel))
+    }
+
+    /// The candidates that were not dropped.
+    fn able(&self, op: &Op, capabilities: Capabilities) -> Vec<&'static str> {
+        let mut able = candidates(op, capabilities);
+        able.retain(|kernel| !self.store.dropped().contains_key(*kernel));
+        able
+    }
+
+    /// The kernel to take instead of one that does not compile, which is dropped; `None` if it was the last.
+    pub fn instead(&mut self, op: &Op, capabilities: Capabilities, failed: &str, reason: &str) -> Option<&'static str> {
+        let next = self.able(op, capabilities).into_iter().find(|kernel| *kernel != failed)?;
+        self.store.drop_kernel(failed, reason);
+        self.chosen.retain(|_, kernel| *kernel != failed);
+        Some(next)
     }
 
     /// Runs every candidate, drops those that fail or don't match the reference, and takes the fastest.

@@ -1,0 +1,3 @@
+// The linear kernels whose products read x and the weight four values at a time.
+
+alias Piece = E4;
