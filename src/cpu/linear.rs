@@ -186,37 +186,60 @@ impl WithSimd for Tile<'_, '_> {
                 int8::multiply(x, weight, panel, (self.row, rows), &mut sums);
             }
         }
-        let width = self.product.width;
-        self.store(&sums, width);
+        match self.product.width {
+            32 => self.store::<32>(&sums),
+            16 => self.store::<16>(&sums),
+            8 => self.store::<8>(&sums),
+            _ => self.store::<2>(&sums),
+        }
     }
 }
 
 impl Tile<'_, '_> {
-    /// Applies bias, activation, layer scale and residual to the tile, and writes it to the output.
+    /// Applies bias, activation, layer scale and residual to the tile, and writes it to the output. The width is known, so that a
+    /// row is a few vectors without loops.
     #[inline(always)]
-    fn store(self, sums: &[f32], width: usize) {
+    fn store<const W: usize>(self, sums: &[f32; MOST]) {
         let Product { op, bias, gamma, residual, .. } = self.product;
-        for (i, out) in self.out.iter_mut().enumerate() {
-            let from = self.from;
-            let cols = width.min(out.len() - from);
-            let out = &mut out[from..from + cols];
-            out.copy_from_slice(&sums[i * width..][..cols]);
-            if op.bias {
-                out.iter_mut().zip(&bias[self.col..]).for_each(|(y, b)| *y += b);
+        let (bias, gamma) =
+            (op.bias.then(|| row_of::<W>(bias, self.col)), op.gamma.then(|| row_of::<W>(gamma, self.col)));
+        for (i, (out, sums)) in self.out.iter_mut().zip(sums.as_chunks::<W>().0).enumerate() {
+            let mut row = *sums;
+            if let Some(bias) = &bias {
+                row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
             }
             // The match is outside the loop, so that the loop of each activation is vectorised.
             match op.act {
                 Activation::None => {}
-                Activation::Gelu => out.iter_mut().for_each(|y| *y = Activation::Gelu.apply_with(*y, exp)),
-                act => out.iter_mut().for_each(|y| *y = act.apply_with(*y, exp)),
+                Activation::Gelu => row.iter_mut().for_each(|y| *y = Activation::Gelu.apply_with(*y, exp)),
+                act => row.iter_mut().for_each(|y| *y = act.apply_with(*y, exp)),
             }
-            if op.gamma {
-                out.iter_mut().zip(&gamma[self.col..]).for_each(|(y, g)| *y *= g);
+            if let Some(gamma) = &gamma {
+                row.iter_mut().zip(gamma).for_each(|(y, g)| *y *= g);
             }
             if op.residual {
-                let residual = &residual[(self.row + i) * op.ld + op.y_col + self.col..];
-                out.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
+                let residual = row_of::<W>(residual, (self.row + i) * op.ld + op.y_col + self.col);
+                row.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
             }
+            let out = &mut out[self.from..];
+            match out.first_chunk_mut() {
+                Some(out) => *out = row,
+                None => out.copy_from_slice(&row[..out.len()]),
+            }
+        }
+    }
+}
+
+/// `W` values from `at` on; zeros behind the last one.
+#[inline(always)]
+fn row_of<const W: usize>(values: &[f32], at: usize) -> [f32; W] {
+    let values = &values[at..];
+    match values.first_chunk() {
+        Some(row) => *row,
+        None => {
+            let mut row = [0.0; W];
+            row[..values.len()].copy_from_slice(values);
+            row
         }
     }
 }
