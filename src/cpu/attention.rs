@@ -114,14 +114,20 @@ impl WithSimd for Block<'_> {
                     false => queries.step(|_, _| true),
                 }
             }
-            for j in 0..count {
-                values[j * width..][..d].copy_from_slice(&v[(first + j) * op.v.seq..][..d]);
-            }
+            // Values are read where they are, if they are whole vectors.
+            let values = if d == width {
+                (&v[first * op.v.seq..], op.v.seq)
+            } else {
+                for j in 0..count {
+                    values[j * width..][..d].copy_from_slice(&v[(first + j) * op.v.seq..][..d]);
+                }
+                (&values[..], width)
+            };
             for i in (0..tall).step_by(ROWS) {
                 let (tile, shrink) = (&mut sums[i * width..], &shrink[i..]);
                 all_columns(simd, width, |at, columns| {
                     let x = |p: usize| *scores[p * stride + i..].first_chunk::<ROWS>().unwrap_or(&[0.0; ROWS]);
-                    columns.product(simd, count, x, (&values[at..], width), |row, v, sum| {
+                    columns.product(simd, count, x, (&values.0[at..], values.1), |row, v, sum| {
                         let to = &mut tile[row * width + at + v * S::F32_LANES..][..S::F32_LANES];
                         let to = &mut S::as_mut_simd_f32s(to).0[0];
                         *to = simd.mul_add_e_f32s(*to, simd.splat_f32s(shrink[row]), sum);

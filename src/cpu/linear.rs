@@ -210,6 +210,7 @@ impl WithSimd for Tile<'_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         if let Factors::Int8(x, weight) = &self.product.factors {
+            // The sums are this function's own, so that the compiler knows that nothing else changes them.
             let mut sums = [0.0f32; MOST];
             int8::multiply(x, weight, self.col / int8::COLS, (self.row, self.out.len()), &mut sums);
             return self.store::<{ int8::COLS }>(&sums);
@@ -231,7 +232,8 @@ impl Tile<'_, '_> {
         let (rows, k) = (self.out.len(), self.product.op.k);
         let x = &x[self.row * k + self.part.start * rows..][..rows * self.part.len()];
         let mut sums = [0.0f32; MOST];
-        if self.part.start > 0 {
+        let goes_on = self.part.start > 0;
+        if goes_on {
             for (sums, out) in sums.as_chunks_mut::<W>().0.iter_mut().zip(&*self.out) {
                 *sums = row_of(out, self.from);
             }
@@ -239,7 +241,7 @@ impl Tile<'_, '_> {
         macro_rules! tile {
             ($($rows:literal)*) => {
                 match rows {
-                    $($rows => multiply::<S, $rows>(simd, x, self.panel, self.ahead, &mut sums),)*
+                    $($rows => multiply::<S, $rows>(simd, x, self.panel, self.ahead, goes_on, &mut sums),)*
                     _ => unreachable!("a tile of {rows} rows"),
                 }
             };
@@ -258,6 +260,8 @@ impl Tile<'_, '_> {
     #[inline(always)]
     fn store<const W: usize>(self, sums: &[f32; MOST]) {
         let Product { op, bias, gamma, residual, .. } = self.product;
+        let (act, first) = (op.act, op.y_col + self.col);
+        let residual = op.residual.then_some((residual, op.ld));
         let (bias, gamma) =
             (op.bias.then(|| row_of::<W>(bias, self.col)), op.gamma.then(|| row_of::<W>(gamma, self.col)));
         for (i, (out, sums)) in self.out.iter_mut().zip(sums.as_chunks::<W>().0).enumerate() {
@@ -266,7 +270,7 @@ impl Tile<'_, '_> {
                 row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
             }
             // The match is outside the loop, so that the loop of each activation is vectorised.
-            match op.act {
+            match act {
                 Activation::None => {}
                 Activation::Gelu => row.iter_mut().for_each(|y| *y = Activation::Gelu.apply_with(*y, exp)),
                 act => row.iter_mut().for_each(|y| *y = act.apply_with(*y, exp)),
@@ -274,8 +278,8 @@ impl Tile<'_, '_> {
             if let Some(gamma) = &gamma {
                 row.iter_mut().zip(gamma).for_each(|(y, g)| *y *= g);
             }
-            if op.residual {
-                let residual = row_of::<W>(residual, (self.row + i) * op.ld + op.y_col + self.col);
+            if let Some((residual, ld)) = residual {
+                let residual = row_of::<W>(residual, (self.row + i) * ld + first);
                 row.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
             }
             write(&row, &mut out[self.from..]);
@@ -306,13 +310,23 @@ fn row_of<const W: usize>(values: &[f32], at: usize) -> [f32; W] {
     }
 }
 
-/// `sums[ROWS][two vectors] += Σ x[k][ROWS]·panel[k][two vectors]`. Each sum is taken in order of k in every tile, so that results
+/// `sums[ROWS][two vectors] = Σ x[k][ROWS]·panel[k][two vectors]`, or adds to what `sums` has if it `goes_on`. Each sum is taken in order of k in every tile, so that results
 /// do not depend on how the work is divided.
 #[inline(always)]
-fn multiply<S: Simd, const ROWS: usize>(simd: S, x: &[f32], panel: &[f32], ahead: &[f32], sums: &mut [f32]) {
+fn multiply<S: Simd, const ROWS: usize>(
+    simd: S,
+    x: &[f32],
+    panel: &[f32],
+    ahead: &[f32],
+    goes_on: bool,
+    sums: &mut [f32; MOST],
+) {
     let (panel, _) = S::as_simd_f32s(panel);
     let (sums, _) = S::as_mut_simd_f32s(sums);
-    let mut acc: [[S::f32s; 2]; ROWS] = std::array::from_fn(|i| [sums[2 * i], sums[2 * i + 1]]);
+    let mut acc = [[simd.splat_f32s(0.0); 2]; ROWS];
+    if goes_on {
+        acc.iter_mut().zip(sums.as_chunks::<2>().0).for_each(|(acc, sum)| *acc = *sum);
+    }
     for (p, (x, w)) in x.as_chunks::<ROWS>().0.iter().zip(panel.as_chunks::<2>().0).enumerate() {
         prefetch(ahead, LINE * p);
         for (acc, x) in acc.iter_mut().zip(x) {
