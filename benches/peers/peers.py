@@ -2,7 +2,8 @@
 
     python benches/peers/peers.py --vit-gpu target/release/vit-gpu --device gpu --batch-size 1,8 --output peers.json
 
-Engines: this crate (the processor in f32 and i8, the GPU in f32 and f16), onnxruntime (processor, WebGPU), PyTorch (processor; CUDA in f32
+Engines: this crate (the processor in f32 and i8, the GPU in f32 and f16), onnxruntime (processor in f32 and with its dynamic 8 bits, WebGPU),
+OpenVINO (processor in f32, and in 8 bits by NNCF with the images as its calibration), PyTorch (processor; CUDA in f32
 without TF32, f16 eager with SDPA, f16 under torch.compile), and on the processor candle and tract, built before with
 `cargo build --release --manifest-path benches/peers/rust/Cargo.toml`. What is not there, or finds no device, is left out and said so.
 Every engine's logits are compared with PyTorch's f32 on the processor before it is timed. `requirements.txt` pins versions.
@@ -24,7 +25,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "goldens"))
 import hashed
 
-ARCH = "vit_base_patch16_224"
+ARCH = "vit_base_patch16_224"  # until --arch names another
 IMAGE = (3, 224, 224)
 
 
@@ -95,7 +96,10 @@ class Onnx:
 
         if provider not in onnxruntime.get_available_providers():
             raise RuntimeError(f"onnxruntime has no {provider}")
-        self.session = onnxruntime.InferenceSession(str(path), providers=[provider])
+        options = onnxruntime.SessionOptions()
+        # By itself it counts the machine's cores, also those that this process may not use.
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
         # Without an adapter it runs on the processor without a word.
         if self.session.get_providers()[0] != provider:
             raise RuntimeError(f"onnxruntime runs on {self.session.get_providers()[0]} instead")
@@ -114,6 +118,47 @@ class Onnx:
         pass
 
     logits = run
+
+
+def onnx_in_8_bits(path):
+    """onnxruntime's dynamic quantisation of a model: weights by channel, activations as they come."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    small = path.with_name("model-8.onnx")
+    quantize_dynamic(path, small, weight_type=QuantType.QInt8, per_channel=True)
+    return small
+
+
+class OpenVino:
+    def __init__(self, path, eight=False):
+        import openvino
+
+        core = openvino.Core()
+        model = core.read_model(path)
+        if eight:
+            import nncf
+
+            images = nncf.Dataset([pixels(1)] + [pixels(2)[1:]])
+            model = nncf.quantize(model, images, model_type=nncf.ModelType.TRANSFORMER, subset_size=2)
+        # The machine's own precision would be bfloat16 where it has instructions for it.
+        hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        self.request = core.compile_model(model, "CPU", hints).create_infer_request()
+        self.name = openvino.__version__.split("-")[0]
+
+    def version(self):
+        return f"openvino {self.name}"
+
+    def prepare(self, x):
+        return x
+
+    def run(self, x):
+        return next(iter(self.request.infer({0: x}).values()))
+
+    def wait(self):
+        pass
+
+    def logits(self, x):
+        return np.array(self.run(x))
 
 
 class Rust:
@@ -224,6 +269,9 @@ def engines(args, onnx):
         yield f"vit-gpu {args.device} {precision}", lambda p=precision: VitGpu(args.vit_gpu, args.device, p), limit
     yield "onnxruntime cpu f32", lambda: Onnx("CPUExecutionProvider", onnx), 1e-4
     yield "onnxruntime webgpu f32", lambda: Onnx("WebGpuExecutionProvider", onnx), 1e-3
+    yield "onnxruntime cpu i8", lambda: Onnx("CPUExecutionProvider", onnx_in_8_bits(onnx)), 1e-1
+    yield "openvino cpu f32", lambda: OpenVino(onnx), 1e-4
+    yield "openvino cpu i8", lambda: OpenVino(onnx, eight=True), 1e-1
     yield "candle cpu f32", lambda: Rust(args.rust, "candle", onnx.with_suffix(".safetensors")), 1e-4
     yield "tract cpu f32", lambda: Rust(args.rust, "tract", onnx), 1e-4
     yield "torch cpu f32", lambda: Torch("cpu"), 1e-4
@@ -257,9 +305,11 @@ def distance(got, want):
 
 
 def main():
+    global ARCH
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vit-gpu", default="target/release/vit-gpu")
     parser.add_argument("--rust", default="benches/peers/rust/target/release/vit-peers")
+    parser.add_argument("--arch", default=ARCH, help="timm's name of the model; candle runs ViT-B/16 alone")
     parser.add_argument("--device", default="gpu", help="what vit-gpu calls the GPU")
     parser.add_argument("--precision", default="f32,f16")
     parser.add_argument("--batch-size", default="1,8")
@@ -268,6 +318,7 @@ def main():
     parser.add_argument("--only", default="", help="engines whose name contains one of these, separated by commas")
     parser.add_argument("--output", help="JSON file")
     args = parser.parse_args()
+    ARCH = args.arch
 
     with tempfile.TemporaryDirectory() as folder:
         onnx = pathlib.Path(folder) / "model.onnx"
@@ -275,7 +326,7 @@ def main():
         chosen = [e for e in engines(args, onnx) if not only or any(part in e[0] for part in only)]
         if any("candle" in name for name, *_ in chosen) and pathlib.Path(args.rust).exists():
             transformers_file(onnx.with_suffix(".safetensors"))
-        if any("onnxruntime" in name or "tract" in name for name, *_ in chosen):
+        if any(part in name for name, *_ in chosen for part in ("onnxruntime", "openvino", "tract")):
             try:
                 export(onnx)
             except ImportError as error:

@@ -17,7 +17,7 @@ const GROUP: usize = 4;
 /// The largest k for which no sum can overflow an `i32`.
 pub const LARGEST_K: usize = i32::MAX as usize / (255 * 127);
 
-/// Sums of one register tile.
+/// Whole sums of one register tile.
 type Sums<const R: usize> = [[i32; COLS]; R];
 
 /// A weight in panels of [`COLS`] columns: `[panels][k / 4][cols][4]`, padded with zeros.
@@ -85,17 +85,19 @@ pub fn round<'a>(x: &[f32], weights: &Weights, tiles: &[Rows], room: &'a mut Vec
     let (ranges, values) = (ranges.as_chunks_mut::<2>().0, bytemuck::cast_slice_mut::<f32, u32>(values));
     let parts = by_tile(values, groups, tiles).into_par_iter().zip(by_tile(ranges, 1, tiles));
     parts.for_each(|(((first, rows), part), (_, ranges))| {
+        let mut line = vec![0; groups];
         for (j, range) in ranges.iter_mut().enumerate() {
             let row = &x[(first + j) * k..][..k];
-            *range = pulp::Arch::new().dispatch(|| round_row(row, part[j..].iter_mut().step_by(rows)));
+            *range = pulp::Arch::new().dispatch(|| round_row(row, &mut line));
+            part[j..].iter_mut().step_by(rows).zip(&line).for_each(|(to, group)| *to = *group);
         }
     });
     Activations { ranges, values }
 }
 
-/// Rounds one row, and returns its step and smallest value. Both are NaN if a value of the row is not finite.
+/// Rounds one row to groups of four bytes, and returns its step and smallest value. Both are NaN if a value of the row is not finite.
 #[inline(always)]
-fn round_row<'a>(row: &[f32], mut out: impl Iterator<Item = &'a mut u32>) -> [f32; 2] {
+fn round_row(row: &[f32], out: &mut [u32]) -> [f32; 2] {
     const LANES: usize = 16;
     let (mut lo, mut hi, mut bad) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES], [0.0f32; LANES]);
     let (chunks, rest) = row.as_chunks::<LANES>();
@@ -115,22 +117,19 @@ fn round_row<'a>(row: &[f32], mut out: impl Iterator<Item = &'a mut u32>) -> [f3
     let inverse = if step > f32::MIN_POSITIVE { 1.0 / step } else { 0.0 };
     // Adding 1.5·2²³ puts the nearest integer into the lowest bits.
     let byte = |value: f32| ((value - lo) * inverse + 12_582_912.0).to_bits() as u8;
-    let (chunks, rest) = row.as_chunks::<{ 4 * LANES }>();
-    for chunk in chunks {
+    let (chunks, rest) = row.as_chunks::<{ GROUP * LANES }>();
+    let (lines, tail) = out.as_chunks_mut::<LANES>();
+    for (line, chunk) in lines.iter_mut().zip(chunks) {
         let bytes = chunk.map(byte);
-        for group in bytes.as_chunks::<GROUP>().0 {
-            if let Some(out) = out.next() {
-                *out = u32::from_le_bytes(*group);
-            }
-        }
+        let groups = bytes.as_chunks::<GROUP>().0;
+        *line = std::array::from_fn(|i| u32::from_le_bytes(groups[i]));
     }
     // The padding of the last group is multiplied by weights of zero.
-    for group in rest.chunks(GROUP) {
-        if let Some(out) = out.next() {
-            let mut bytes = [0; GROUP];
-            bytes.iter_mut().zip(group).for_each(|(to, value)| *to = byte(*value));
-            *out = u32::from_le_bytes(bytes);
-        }
+    let tail = lines[chunks.len()..].as_flattened_mut().iter_mut().chain(tail);
+    for (group, out) in rest.chunks(GROUP).zip(tail) {
+        let mut bytes = [0; GROUP];
+        bytes.iter_mut().zip(group).for_each(|(to, value)| *to = byte(*value));
+        *out = u32::from_le_bytes(bytes);
     }
     [step + bad, lo + bad]
 }
@@ -146,7 +145,7 @@ pub fn multiply(x: &Activations<'_>, weights: &Weights, panel: usize, (row, rows
     macro_rules! tile {
         ($($rows:literal)*) => {
             match rows {
-                $($rows => scaled(&sums_of::<$rows>(x_values, values), &x.ranges[row..], columns, sums),)*
+                $($rows => tile::<$rows>(x_values, values, &x.ranges[row..], columns, sums),)*
                 _ => unreachable!("a tile of {rows} rows"),
             }
         };
@@ -154,24 +153,27 @@ pub fn multiply(x: &Activations<'_>, weights: &Weights, panel: usize, (row, rows
     tile!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
 }
 
-#[inline(always)]
-fn scaled(whole: &[[i32; COLS]], ranges: &[[f32; 2]], columns: &[[f32; 2]], sums: &mut [f32]) {
-    for ((whole, [step, lo]), sums) in whole.iter().zip(ranges).zip(sums.as_chunks_mut::<COLS>().0) {
-        for ((sum, whole), [scale, column]) in sums.iter_mut().zip(whole).zip(columns) {
-            *sum = scale * (step * *whole as f32 + lo * column);
-        }
-    }
-}
-
-/// The sums of a tile, with VNNI instructions if the processor has them.
-fn sums_of<const R: usize>(x: &[u32], panel: &[i8]) -> Sums<R> {
+/// One tile, with VNNI instructions if the processor has them.
+fn tile<const R: usize>(x: &[u32], panel: &[i8], ranges: &[[f32; 2]], columns: &[[f32; 2]], sums: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     if dot_products() {
         // SAFETY: `dot_products` has checked that the processor has these instructions, which is the only condition of `vnni`.
         #[expect(unsafe_code, reason = "a function with target features is unsafe to call from one without")]
-        return unsafe { vnni::<R>(x, panel) };
+        return unsafe { vnni::<R>(x, panel, ranges, columns, sums) };
     }
-    plain::<R>(x, panel)
+    scaled(&plain::<R>(x, panel), ranges, columns, sums);
+}
+
+/// The sums in f32: `scale·(step·whole + lo·column)`.
+#[inline(always)]
+fn scaled<const R: usize>(whole: &Sums<R>, ranges: &[[f32; 2]], columns: &[[f32; 2]], sums: &mut [f32]) {
+    let columns: [[f32; 2]; COLS] = std::array::from_fn(|i| columns[i]);
+    let (scales, column_sums) = (columns.map(|[scale, _]| scale), columns.map(|[_, sum]| sum));
+    for ((whole, [step, lo]), sums) in whole.iter().zip(ranges).zip(sums.as_chunks_mut::<COLS>().0) {
+        for i in 0..COLS {
+            sums[i] = scales[i] * (step * whole[i] as f32 + lo * column_sums[i]);
+        }
+    }
 }
 
 /// Whether this processor has an instruction that multiplies bytes and adds up the products. Without it, eight bits are not faster than f32.
@@ -182,10 +184,10 @@ pub fn dot_products() -> bool {
     false
 }
 
-/// The sums of a tile by `vpdpbusd`, which handles four values of k in sixteen columns per instruction.
+/// A tile by `vpdpbusd`, which handles four values of k in sixteen columns per instruction.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn vnni<const R: usize>(x: &[u32], panel: &[i8]) -> Sums<R> {
+fn vnni<const R: usize>(x: &[u32], panel: &[i8], ranges: &[[f32; 2]], columns: &[[f32; 2]], out: &mut [f32]) {
     use std::arch::x86_64::{__m512i, _mm512_dpbusd_epi32, _mm512_set1_epi32, _mm512_setzero_si512};
     const HALF: usize = COLS / 2;
     let mut sums = [[_mm512_setzero_si512(); 2]; R];
@@ -197,7 +199,8 @@ fn vnni<const R: usize>(x: &[u32], panel: &[i8]) -> Sums<R> {
             sums[1] = _mm512_dpbusd_epi32(sums[1], x, w[1]);
         }
     }
-    sums.map(bytemuck::cast)
+    // Here, so that the sums stay in registers.
+    scaled(bytemuck::cast_ref::<_, Sums<R>>(&sums), ranges, columns, out);
 }
 
 /// The same sums without special instructions.
@@ -249,8 +252,14 @@ mod tests {
         // Every byte there is, and the largest sums.
         let x: Vec<u32> = (0..ROWS * 64).map(|i| (i as u32).wrapping_mul(0x9E37_79B9) | 0x8000_00FF).collect();
         let panel: Vec<i8> = (0..64 * COLS * GROUP).map(|i| if i % 3 == 0 { -127 } else { (i * 31) as i8 }).collect();
-        assert_eq!(sums_of::<14>(&x, &panel), plain::<14>(&x, &panel));
-        assert_eq!(sums_of::<1>(&x[..64], &panel), plain::<1>(&x[..64], &panel));
+        let (ranges, columns) = ([[0.25, -3.0]; ROWS], [[0.5, 7.0]; COLS]);
+        let (mut got, mut want) = ([0.0; ROWS * COLS], [0.0; ROWS * COLS]);
+        tile::<14>(&x, &panel, &ranges, &columns, &mut got);
+        scaled(&plain::<14>(&x, &panel), &ranges, &columns, &mut want);
+        assert_eq!(got, want);
+        tile::<1>(&x[..64], &panel, &ranges, &columns, &mut got);
+        scaled(&plain::<1>(&x[..64], &panel), &ranges, &columns, &mut want);
+        assert_eq!(got, want);
         assert_eq!(
             plain::<1>(&[0xFF02_01FF], &[127, -1, 3, -127].repeat(COLS))[0],
             [127 * 255 - 1 + 6 - 127 * 255; COLS]

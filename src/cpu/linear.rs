@@ -4,6 +4,8 @@
 //! docs/performance.md has the measurements (`gemm`, `rten-gemm`).
 
 use std::cell::Cell;
+use std::ops::Range;
+use std::sync::OnceLock;
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -11,10 +13,14 @@ use rayon::prelude::*;
 use super::int8;
 use super::math::exp;
 use super::pack::{MOST_ROWS, Packed, Rows, pack_rows, tiles};
+use super::prefetch::prefetch;
 use crate::ops::{Activation, Data, Linear, Operands};
 
-/// Bytes of packed rows that one task works on: few enough to stay in the core's own cache.
-const TASK_BYTES: usize = 512 << 10;
+/// Number of f32 values in a cache line.
+const LINE: usize = 16;
+/// How much of k is multiplied at a time, so that the packed rows of many tiles stay in the core's own cache while all panels of
+/// weights pass by. Sums go on where the part before has left them, so that this changes no result.
+const DEPTH: usize = 768;
 /// Number of tasks per thread: enough that no thread waits long for the last task.
 const TASKS: usize = 4;
 
@@ -98,11 +104,12 @@ struct Task<'t, 'o> {
 
 /// Divides the output into tasks, so that a task's rows fit a core's cache and each thread gets a few tasks.
 fn split<'t, 'o>(product: &Product<'_>, tiles: &'t [Rows], mut rows: Vec<&'o mut [f32]>) -> Vec<Task<'t, 'o>> {
-    let Linear { n, k, .. } = *product.op;
+    let n = product.op.n;
     let width = product.width;
     let panels = n.div_ceil(width);
     let bytes = if matches!(product.factors, Factors::F32(..)) { 4 } else { 1 };
-    let fitting = (TASK_BYTES / (bytes * k.max(1) * product.most_rows)).max(1);
+    // Packed rows take the greater part of the core's own cache; panels of weights need the rest.
+    let fitting = (own_cache() / 8 * 5 / (bytes * product.depth() * product.most_rows)).max(1);
     let down = tiles.len().div_ceil(fitting);
     let across = (TASKS * rayon::current_num_threads()).div_ceil(down).clamp(1, panels);
     let mut tasks = Vec::with_capacity(down * across);
@@ -120,21 +127,53 @@ fn split<'t, 'o>(product: &Product<'_>, tiles: &'t [Rows], mut rows: Vec<&'o mut
     tasks
 }
 
+impl Product<'_> {
+    /// How much of k is multiplied at a time: k, divided evenly.
+    fn depth(&self) -> usize {
+        let k = self.op.k.max(1);
+        match self.factors {
+            Factors::F32(..) => k.div_ceil(k.div_ceil(DEPTH)),
+            Factors::Int8(..) => k,
+        }
+    }
+}
+
+/// Bytes of the cache that each core has to itself: the second level's, where the system tells.
+fn own_cache() -> usize {
+    static BYTES: OnceLock<usize> = OnceLock::new();
+    *BYTES.get_or_init(|| {
+        let told = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index2/size").unwrap_or_default();
+        let kib = told.trim().strip_suffix('K').and_then(|kib| kib.parse::<usize>().ok());
+        kib.map_or(1 << 20, |kib| (kib << 10).clamp(256 << 10, 4 << 20))
+    })
+}
+
 impl Task<'_, '_> {
     fn run(mut self, product: &Product<'_>) {
         let arch = pulp::Arch::new();
         let first = self.tiles[0].0;
         let cols = self.out[0].len();
         let mut room = ROOM.take();
-        for from in (0..cols).step_by(product.width) {
-            let col = self.col + from;
-            let panel = match &product.factors {
-                Factors::F32(_, weight) => weight.panel(col / product.width, &mut room),
-                Factors::Int8(..) => &[],
-            };
-            for &(row, rows) in self.tiles {
-                let out = &mut self.out[row - first..row - first + rows];
-                arch.dispatch(Tile { product, panel, row, col, from, out });
+        let (k, depth) = (product.op.k, product.depth());
+        // A product without any k still has its bias.
+        for start in (0..k.max(1)).step_by(depth) {
+            let part = start..(start + depth).min(k);
+            for from in (0..cols).step_by(product.width) {
+                let col = self.col + from;
+                let panel = match &product.factors {
+                    Factors::F32(_, weight) => weight.panel(col / product.width, &part, &mut room),
+                    Factors::Int8(..) => &[],
+                };
+                // The first tiles announce the next panel, a cache line with each step along k.
+                let mut ahead = match &product.factors {
+                    Factors::F32(_, weight) => weight.next_panel(col / product.width, &part),
+                    Factors::Int8(..) => &[],
+                };
+                for &(row, rows) in self.tiles {
+                    let out = &mut self.out[row - first..row - first + rows];
+                    arch.dispatch(Tile { product, part: part.clone(), panel, ahead, row, col, from, out });
+                    ahead = ahead.get(LINE * part.len()..).unwrap_or_default();
+                }
             }
         }
         ROOM.set(room);
@@ -149,8 +188,12 @@ thread_local! {
 /// One register tile.
 struct Tile<'a, 'o> {
     product: &'a Product<'a>,
-    /// The columns of an f32 weight.
+    /// The part of k that is multiplied.
+    part: Range<usize>,
+    /// The columns of an f32 weight, for that part.
     panel: &'a [f32],
+    /// What is read after this tile, to be announced.
+    ahead: &'a [f32],
     row: usize,
     col: usize,
     /// First column within the rows of `out`.
@@ -166,74 +209,131 @@ impl WithSimd for Tile<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let rows = self.out.len();
-        let mut sums = [0.0f32; MOST];
-        match &self.product.factors {
-            Factors::F32(x, _) => {
-                let x = &x[self.row * self.product.op.k..][..rows * self.product.op.k];
-                macro_rules! tile {
-                    ($($rows:literal)*) => {
-                        match rows {
-                            $($rows => multiply::<S, $rows>(simd, x, self.panel, &mut sums),)*
-                            _ => unreachable!("a tile of {rows} rows"),
-                        }
-                    };
-                }
-                tile!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-            }
-            Factors::Int8(x, weight) => {
-                let panel = self.col / self.product.width;
-                int8::multiply(x, weight, panel, (self.row, rows), &mut sums);
-            }
+        if let Factors::Int8(x, weight) = &self.product.factors {
+            // The sums are this function's own, so that the compiler knows that nothing else changes them.
+            let mut sums = [0.0f32; MOST];
+            int8::multiply(x, weight, self.col / int8::COLS, (self.row, self.out.len()), &mut sums);
+            return self.store::<{ int8::COLS }>(&sums);
         }
-        let width = self.product.width;
-        self.store(&sums, width);
+        // Known when this is compiled: two vectors.
+        match 2 * S::F32_LANES {
+            32 => self.compute::<S, 32>(simd),
+            16 => self.compute::<S, 16>(simd),
+            8 => self.compute::<S, 8>(simd),
+            _ => self.compute::<S, 2>(simd),
+        }
     }
 }
 
 impl Tile<'_, '_> {
-    /// Applies bias, activation, layer scale and residual to the tile, and writes it to the output.
     #[inline(always)]
-    fn store(self, sums: &[f32], width: usize) {
+    fn compute<S: Simd, const W: usize>(self, simd: S) {
+        let Factors::F32(x, _) = &self.product.factors else { return };
+        let (rows, k) = (self.out.len(), self.product.op.k);
+        let x = &x[self.row * k + self.part.start * rows..][..rows * self.part.len()];
+        let mut sums = [0.0f32; MOST];
+        let goes_on = self.part.start > 0;
+        if goes_on {
+            for (sums, out) in sums.as_chunks_mut::<W>().0.iter_mut().zip(&*self.out) {
+                *sums = row_of(out, self.from);
+            }
+        }
+        macro_rules! tile {
+            ($($rows:literal)*) => {
+                match rows {
+                    $($rows => multiply::<S, $rows>(simd, x, self.panel, self.ahead, goes_on, &mut sums),)*
+                    _ => unreachable!("a tile of {rows} rows"),
+                }
+            };
+        }
+        tile!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+        if self.part.end == k {
+            return self.store::<W>(&sums);
+        }
+        for (sums, out) in sums.as_chunks::<W>().0.iter().zip(self.out) {
+            write(sums, &mut out[self.from..]);
+        }
+    }
+
+    /// Applies bias, activation, layer scale and residual to the tile, and writes it to the output. The width is known, so that a
+    /// row is a few vectors without loops.
+    #[inline(always)]
+    fn store<const W: usize>(self, sums: &[f32; MOST]) {
         let Product { op, bias, gamma, residual, .. } = self.product;
-        for (i, out) in self.out.iter_mut().enumerate() {
-            let from = self.from;
-            let cols = width.min(out.len() - from);
-            let out = &mut out[from..from + cols];
-            out.copy_from_slice(&sums[i * width..][..cols]);
-            if op.bias {
-                out.iter_mut().zip(&bias[self.col..]).for_each(|(y, b)| *y += b);
+        let (act, first) = (op.act, op.y_col + self.col);
+        let residual = op.residual.then_some((residual, op.ld));
+        let (bias, gamma) =
+            (op.bias.then(|| row_of::<W>(bias, self.col)), op.gamma.then(|| row_of::<W>(gamma, self.col)));
+        for (i, (out, sums)) in self.out.iter_mut().zip(sums.as_chunks::<W>().0).enumerate() {
+            let mut row = *sums;
+            if let Some(bias) = &bias {
+                row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
             }
             // The match is outside the loop, so that the loop of each activation is vectorised.
-            match op.act {
+            match act {
                 Activation::None => {}
-                Activation::Gelu => out.iter_mut().for_each(|y| *y = Activation::Gelu.apply_with(*y, exp)),
-                act => out.iter_mut().for_each(|y| *y = act.apply_with(*y, exp)),
+                Activation::Gelu => row.iter_mut().for_each(|y| *y = Activation::Gelu.apply_with(*y, exp)),
+                act => row.iter_mut().for_each(|y| *y = act.apply_with(*y, exp)),
             }
-            if op.gamma {
-                out.iter_mut().zip(&gamma[self.col..]).for_each(|(y, g)| *y *= g);
+            if let Some(gamma) = &gamma {
+                row.iter_mut().zip(gamma).for_each(|(y, g)| *y *= g);
             }
-            if op.residual {
-                let residual = &residual[(self.row + i) * op.ld + op.y_col + self.col..];
-                out.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
+            if let Some((residual, ld)) = residual {
+                let residual = row_of::<W>(residual, (self.row + i) * ld + first);
+                row.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
             }
+            write(&row, &mut out[self.from..]);
         }
     }
 }
 
-/// `sums[ROWS][two vectors] = Σ x[k][ROWS]·panel[k][two vectors]`. Each sum is taken in order of k in every tile, so that results
+/// Writes the values that there is room for.
+#[inline(always)]
+fn write<const W: usize>(row: &[f32; W], out: &mut [f32]) {
+    match out.first_chunk_mut() {
+        Some(out) => *out = *row,
+        None => out.copy_from_slice(&row[..out.len()]),
+    }
+}
+
+/// `W` values from `at` on; zeros behind the last one.
+#[inline(always)]
+fn row_of<const W: usize>(values: &[f32], at: usize) -> [f32; W] {
+    let values = &values[at..];
+    match values.first_chunk() {
+        Some(row) => *row,
+        None => {
+            let mut row = [0.0; W];
+            row[..values.len()].copy_from_slice(values);
+            row
+        }
+    }
+}
+
+/// `sums[ROWS][two vectors] = Σ x[k][ROWS]·panel[k][two vectors]`, or adds to what `sums` has if it `goes_on`. Each sum is taken in order of k in every tile, so that results
 /// do not depend on how the work is divided.
 #[inline(always)]
-fn multiply<S: Simd, const ROWS: usize>(simd: S, x: &[f32], panel: &[f32], sums: &mut [f32]) {
+fn multiply<S: Simd, const ROWS: usize>(
+    simd: S,
+    x: &[f32],
+    panel: &[f32],
+    ahead: &[f32],
+    goes_on: bool,
+    sums: &mut [f32; MOST],
+) {
     let (panel, _) = S::as_simd_f32s(panel);
+    let (sums, _) = S::as_mut_simd_f32s(sums);
     let mut acc = [[simd.splat_f32s(0.0); 2]; ROWS];
-    for (x, w) in x.as_chunks::<ROWS>().0.iter().zip(panel.as_chunks::<2>().0) {
+    if goes_on {
+        acc.iter_mut().zip(sums.as_chunks::<2>().0).for_each(|(acc, sum)| *acc = *sum);
+    }
+    for (p, (x, w)) in x.as_chunks::<ROWS>().0.iter().zip(panel.as_chunks::<2>().0).enumerate() {
+        prefetch(ahead, LINE * p);
         for (acc, x) in acc.iter_mut().zip(x) {
             let x = simd.splat_f32s(*x);
             acc[0] = simd.mul_add_e_f32s(x, w[0], acc[0]);
             acc[1] = simd.mul_add_e_f32s(x, w[1], acc[1]);
         }
     }
-    let (sums, _) = S::as_mut_simd_f32s(sums);
     sums.as_chunks_mut::<2>().0.iter_mut().zip(acc).for_each(|(sum, acc)| *sum = acc);
 }

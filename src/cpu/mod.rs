@@ -11,6 +11,7 @@ mod memory;
 mod pack;
 mod peak;
 mod pool;
+mod prefetch;
 mod run;
 mod weights;
 

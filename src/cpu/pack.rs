@@ -1,5 +1,7 @@
 //! Lays out matrices for the inner loop of the product: weights once at load, activations before each product.
 
+use std::ops::Range;
+
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use pulp::{Simd, WithSimd};
@@ -74,15 +76,25 @@ impl Packed {
         self.n * self.k
     }
 
-    /// Panel `i`, which begins at column `i·cols`, as `[k][cols]`. Halves are converted to f32 in `room`.
-    pub fn panel<'a>(&'a self, i: usize, room: &'a mut Vec<f32>) -> &'a [f32] {
-        let len = self.shape.cols * self.k;
-        let range = i * len..(i + 1) * len;
+    /// The values behind those of panel `i` in rows `part` of k that a walk through the panels reads next: f32 alone, because
+    /// halves are half as much to read.
+    pub fn next_panel(&self, i: usize, part: &Range<usize>) -> &[f32] {
+        let (cols, next) = (self.shape.cols, (i + 1) * self.k);
+        match &self.values {
+            Values::F32(values) => values.get((next + part.start) * cols..(next + part.end) * cols).unwrap_or_default(),
+            Values::F16(_) | Values::Bf16(_) => &[],
+        }
+    }
+
+    /// Rows `part` of k of panel `i`, which begins at column `i·cols`, as `[part][cols]`. Halves are converted to f32 in `room`.
+    pub fn panel<'a>(&'a self, i: usize, part: &Range<usize>, room: &'a mut Vec<f32>) -> &'a [f32] {
+        let cols = self.shape.cols;
+        let range = (i * self.k + part.start) * cols..(i * self.k + part.end) * cols;
         if let Values::F32(values) = &self.values {
             return &values[range];
         }
-        room.resize(room.len().max(len), 0.0);
-        let room = &mut room[..len];
+        room.resize(room.len().max(range.len()), 0.0);
+        let room = &mut room[..range.len()];
         match &self.values {
             Values::F32(_) => {}
             Values::F16(values) => pulp::Arch::new().dispatch(|| {
@@ -158,6 +170,9 @@ pub fn by_tile<'a, T>(values: &'a mut [T], per_row: usize, tiles: &[Rows]) -> Ve
     tiles.iter().map(cut).collect()
 }
 
+/// How much of a row is packed at a time: what is written for all rows of a tile stays in the nearest cache.
+const PACKED: usize = 64;
+
 /// Packs activations `[m, k]` tile by tile as `[k][rows]`. Each tile begins at the same offset as its first row.
 pub fn pack_rows(x: &[f32], k: usize, tiles: &[Rows], out: &mut Vec<f32>) {
     let m = rows_of(tiles);
@@ -165,9 +180,11 @@ pub fn pack_rows(x: &[f32], k: usize, tiles: &[Rows], out: &mut Vec<f32>) {
         out.resize(m * k, 0.0);
     }
     by_tile(&mut out[..m * k], k, tiles).into_par_iter().for_each(|((first, rows), part)| {
-        for j in 0..rows {
-            let row = &x[(first + j) * k..][..k];
-            part[j..].iter_mut().step_by(rows).zip(row).for_each(|(to, value)| *to = *value);
+        for (at, part) in (0..k).step_by(PACKED).zip(part.chunks_mut(PACKED * rows)) {
+            for j in 0..rows {
+                let row = &x[(first + j) * k + at..][..part.len() / rows];
+                part[j..].iter_mut().step_by(rows).zip(row).for_each(|(to, value)| *to = *value);
+            }
         }
     });
 }
@@ -199,9 +216,11 @@ mod tests {
                 Values::F16(_) | Values::Bf16(_) => 2,
             };
             assert_eq!(size, bytes);
-            let mut room = Vec::new();
+            let (mut room, mut other) = (Vec::new(), Vec::new());
             for (i, row) in weight.chunks_exact(9).enumerate() {
-                let panel = packed.panel(i / cols, &mut room);
+                let panel = packed.panel(i / cols, &(0..9), &mut room);
+                let (from, part) = (i % 9, packed.panel(i / cols, &(i % 9..9), &mut other));
+                assert_eq!(part, &panel[from * cols..]);
                 assert!(row.iter().enumerate().all(|(at, value)| panel[at * cols + i % cols] == *value));
             }
         }
