@@ -15,6 +15,7 @@ mod folders;
 mod forward;
 mod head;
 mod hints;
+mod index;
 mod info;
 mod inputs;
 mod labelled;
@@ -58,6 +59,7 @@ enum Command {
     Attention(attention::Args),
     Eval(eval::Args),
     Probe(probe::Args),
+    Index(index::Args),
     /// Run tensors that are already preprocessed through the model
     Forward(forward::Args),
     /// Preprocess an image and write the tensor that the model is given
@@ -150,6 +152,7 @@ pub fn main() -> ExitCode {
         Command::Attention(args) => attention::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Probe(args) => probe::run(&args),
+        Command::Index(args) => index::run(&args, &defaults),
         Command::Forward(args) => forward::run(&args),
         Command::Preprocess(args) => preprocess::run(&args),
         Command::Convert(args) => convert::run(&args),
