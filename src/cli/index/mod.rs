@@ -1,7 +1,9 @@
 //! `vit-gpu index`: keeps what is known of the photos in some folders, and a vector for each, to be searched.
 
+mod export;
 mod place;
 mod plan;
+mod status;
 mod update;
 
 use std::path::{Path, PathBuf};
@@ -10,11 +12,12 @@ use vit_gpu::Session;
 use vit_gpu::index::IndexWriter;
 
 use super::config::Defaults;
-use super::options::{BatchSize, ImageOptions, RunOptions, log_tuning};
+use super::options::{BatchSize, Format, ImageOptions, RunOptions, log_tuning};
 use super::{Ended, Failure, Outcome};
-use place::{IndexOption, Maker};
-use plan::{Folder, Plan, below};
-use update::{Done, Means, update};
+
+pub use place::{IndexOption, Maker};
+pub use plan::{Folder, Knows, Plan, owner};
+pub use update::{Done, Means, update};
 
 /// Index the photos in folders, so that `vit-gpu search` finds them
 ///
@@ -30,6 +33,16 @@ pub struct Args {
     /// In these folders, also index files and folders whose names begin with a dot
     #[arg(long, requires = "folders")]
     hidden: bool,
+    /// Only write the vectors and paths of an index to this file, for a vector database: .parquet, or .npy with the paths in
+    /// FILE.paths.npy
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["folders", "prune", "status"])]
+    export: Option<PathBuf>,
+    /// Only show what is in an index
+    #[arg(long, conflicts_with_all = ["folders", "prune"])]
+    status: bool,
+    /// How --status is printed
+    #[arg(long, short = 'f', value_enum, default_value = "text")]
+    format: Format,
     /// Forget the photos of folders that are not there or empty; without this they are kept
     #[arg(long)]
     prune: bool,
@@ -43,6 +56,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, defaults: &Defaults) -> Ended {
+    if let Some(to) = &args.export {
+        return export::run(&args.index.file()?, to);
+    }
+    if args.status {
+        return status::run(&args.index.file()?, args.format);
+    }
     let file = args.index.file_to_write()?;
     let named = args.folders.iter().map(|folder| whole(folder).map(|folder| (folder, args.hidden)));
     let named: Vec<Folder> = named.collect::<Result<_, _>>()?;
@@ -89,7 +108,7 @@ pub fn run(args: &Args, defaults: &Defaults) -> Ended {
 }
 
 /// A folder's whole path, by which the index knows it.
-fn whole(folder: &Path) -> Result<PathBuf, Failure> {
+pub fn whole(folder: &Path) -> Result<PathBuf, Failure> {
     // On Windows, paths that are made canonical look strange.
     let canonical = if cfg!(windows) { None } else { folder.canonicalize().ok() };
     let path = canonical.or_else(|| std::path::absolute(folder).ok());
@@ -97,7 +116,7 @@ fn whole(folder: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Opens the index to write. The model is opened too if there is no index yet, or the user says which model it must be.
-fn open(file: &Path, maker: &Maker, asked: bool) -> Result<(IndexWriter, Option<Session>), Failure> {
+pub fn open(file: &Path, maker: &Maker, asked: bool) -> Result<(IndexWriter, Option<Session>), Failure> {
     match maker.made().filter(|_| !asked) {
         Some(made) => Ok((IndexWriter::open_as(file, made)?, None)),
         None => {
@@ -108,7 +127,7 @@ fn open(file: &Path, maker: &Maker, asked: bool) -> Result<(IndexWriter, Option<
 }
 
 /// Opens the index's model, which must still be the one that made it.
-fn checked(maker: &Maker, file: &Path) -> Result<Session, Failure> {
+pub fn checked(maker: &Maker, file: &Path) -> Result<Session, Failure> {
     let session = maker.session()?;
     let model = maker.model(&session)?;
     match maker.made().and_then(|made| made.difference(&model)) {
@@ -118,7 +137,7 @@ fn checked(maker: &Maker, file: &Path) -> Result<Session, Failure> {
 }
 
 /// The folders to look through, and all folders of the index: those that are named and what is known below them, or all.
-fn chosen(writer: &IndexWriter, named: Vec<Folder>) -> Result<(Vec<Folder>, Vec<Folder>), Failure> {
+pub fn chosen(writer: &IndexWriter, named: Vec<Folder>) -> Result<(Vec<Folder>, Vec<Folder>), Failure> {
     let known = writer.folders()?;
     for (folder, _) in &named {
         let is_known = known.iter().any(|(known, _)| known == folder);
@@ -136,7 +155,7 @@ fn chosen(writer: &IndexWriter, named: Vec<Folder>) -> Result<(Vec<Folder>, Vec<
 /// Forgets folders that are missing, and their photos.
 fn prune(writer: &mut IndexWriter, plan: &Plan, done: &mut Done) {
     for (folder, _) in &plan.missing {
-        let photos: Vec<PathBuf> = below(writer, folder).map(|(path, _)| path.clone()).collect();
+        let photos = writer.below(folder);
         photos.iter().for_each(|path| writer.remove(path));
         done.removed += photos.len();
         if !folder.is_dir() {
@@ -146,26 +165,13 @@ fn prune(writer: &mut IndexWriter, plan: &Plan, done: &mut Done) {
 }
 
 fn say(file: &Path, writer: &IndexWriter, plan: &Plan, done: Done, outcome: Outcome) {
-    let Done { computed, recognised, failed, removed } = done;
     let photos = writer.photos().values().filter(|known| known.has_vector()).count();
     let undecoded = writer.photos().len() - photos;
-    let parts = [
-        (computed, "read"),
-        (recognised, "known by their content"),
-        (removed, "forgotten"),
-        (failed + plan.unreadable.len(), "failed"),
-        (plan.unchanged, "unchanged"),
-    ];
-    let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    let parts = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
     let without = if undecoded > 0 { format!(", and {undecoded} files that are no photos") } else { String::new() };
     let file = file.display();
     if outcome == Outcome::Interrupted {
-        let of = plan.inputs.len();
-        log::warn!(
-            "stopped after {} of {of} photos; what was done is kept, and the next run goes on",
-            computed + recognised + failed
-        );
+        let (of, done) = (plan.inputs.len(), done.computed + done.recognised + done.failed);
+        log::warn!("stopped after {done} of {of} photos; what was done is kept, and the next run goes on");
     }
-    log::info!("{file}: {photos} photos{without}: {parts}");
+    log::info!("{file}: {photos} photos{without}: {}, {} unchanged", done.said(), plan.unchanged);
 }

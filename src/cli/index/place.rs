@@ -19,7 +19,7 @@ const NO_EXIF: &str = "--no-exif";
 #[derive(clap::Args)]
 pub struct IndexOption {
     /// The index [default: vit-gpu/photos.index in the user's data folder]
-    #[arg(long = "index", value_name = "FILE")]
+    #[arg(id = "index_file", long = "index", value_name = "FILE")]
     index: Option<PathBuf>,
 }
 

@@ -36,6 +36,17 @@ pub struct Done {
     pub removed: usize,
 }
 
+impl Done {
+    /// What was done, as part of a sentence.
+    pub fn said(&self) -> String {
+        let Done { computed, recognised, failed, removed } = *self;
+        let parts =
+            [(computed, "read"), (recognised, "known by their content"), (removed, "forgotten"), (failed, "failed")];
+        let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        if parts.is_empty() { "nothing new".to_owned() } else { parts.join(", ") }
+    }
+}
+
 /// Reads the photos of a plan, and keeps them about once a second. Photos that are gone are forgotten at the end. However it
 /// ends, what was done is kept.
 pub fn update(writer: &mut IndexWriter, means: &Means<'_>, plan: &Plan, done: &mut Done) -> Result<Outcome, Failure> {
