@@ -165,7 +165,11 @@ mod tests {
     #[test]
     fn pairs_are_found_across_blocks_and_linked() {
         let (dim, count) = (20, 700usize);
-        let value = |i: usize| ((i.wrapping_mul(2_654_435_761)) >> 7) as f32 % 1999.0 / 1000.0 - 1.0;
+        let value = |i: usize| {
+            let mixed = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            ((mixed ^ mixed >> 32) % 2000) as f32 / 1000.0 - 1.0
+        };
         let mut rows: Vec<Vec<f32>> =
             (0..count).map(|row| (0..dim).map(|i| value(row * dim + i + 1)).collect()).collect();
         // A chain: its ends are less alike than its links. And a pair of which one is a hole.

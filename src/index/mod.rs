@@ -41,9 +41,11 @@
 //! ```
 
 mod alike;
+mod changes;
 mod database;
 mod dot;
 mod half;
+mod lock;
 mod made;
 mod names;
 mod scan;
@@ -52,7 +54,8 @@ mod stamp;
 mod vectors;
 mod writer;
 
+pub use changes::Known;
 pub use made::IndexedModel;
 pub use search::{Entry, Hit, Index};
 pub use stamp::{Digest, Stamp};
-pub use writer::{IndexWriter, Known};
+pub use writer::IndexWriter;

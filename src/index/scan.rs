@@ -146,7 +146,11 @@ mod tests {
     #[test]
     fn the_nearest_are_those_of_a_full_sort() {
         let (dim, count) = (24, 30_000usize);
-        let value = |i: usize| ((i.wrapping_mul(2_654_435_761)) % 2003) as f32 / 1000.0 - 1.0;
+        let value = |i: usize| {
+            let mixed = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            ((mixed ^ mixed >> 32) % 2000) as f32 / 1000.0 - 1.0
+        };
         let mut bytes = Vec::new();
         (0..count).for_each(|row| stored(&(0..dim).map(|i| value(row * dim + i)).collect::<Vec<_>>(), &mut bytes));
         let query: Vec<f32> = (0..dim).map(|i| value(i + 77)).collect();

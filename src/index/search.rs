@@ -26,7 +26,7 @@ const BLOCK: usize = 4 << 20;
 pub struct Hit {
     /// Where it is.
     pub path: PathBuf,
-    /// The cosine of its vector and the query, between -1 and 1 up to rounding.
+    /// The cosine of its vector and the query, between -1 and 1.
     pub score: f32,
 }
 
@@ -155,10 +155,9 @@ impl Index {
         self.seen(|database, snapshot| {
             let found = nearest(&snapshot.source(), &snapshot.slots, &query, top, least)?;
             let paths = paths_of(database, found.iter().map(|found| found.slot))?;
-            let hits = found
-                .iter()
-                .zip(paths)
-                .flat_map(|(found, paths)| paths.into_iter().map(|path| Hit { path, score: found.score }));
+            let hits = found.iter().zip(paths).flat_map(|(found, paths)| {
+                paths.into_iter().map(|path| Hit { path, score: found.score.clamp(-1.0, 1.0) })
+            });
             Ok(hits.take(top).collect())
         })
     }
@@ -187,7 +186,7 @@ impl Index {
                 let mut hits = Vec::new();
                 let paths = paths_of(database, group.iter().map(|found| found.slot))?;
                 for (found, paths) in group.iter().zip(paths) {
-                    let score = if paths.len() > 1 { 1.0 } else { found.score };
+                    let score = if paths.len() > 1 { 1.0 } else { found.score.min(1.0) };
                     hits.extend(paths.into_iter().map(|path| Hit { path, score }));
                 }
                 hits.sort_by(|a, b| a.path.cmp(&b.path));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::database::Place;
 use super::names::beside;
+use super::stamp::Digest;
 use crate::error::{Error, Result};
 
 /// What a file of vectors begins with.
@@ -92,6 +93,13 @@ impl Vectors {
     pub fn read(&self, slot: u64, vectors: &mut [u8]) -> Result<()> {
         read_at(&self.file, vectors, self.offset(slot)).map_err(Error::io(&self.path))
     }
+}
+
+/// What tells a vector file from those of other indexes and generations: 32 hexadecimal digits that no other index has.
+pub fn mark(index: &Path) -> String {
+    let now = std::time::SystemTime::now();
+    let digest = Digest::of(format!("{index:?} {now:?} {}", std::process::id()).as_bytes());
+    digest.0[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Deletes the vector files of other generations, which a process that died may have left.

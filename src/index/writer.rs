@@ -1,36 +1,18 @@
 //! The one process that writes an index.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Transaction;
-
+use super::changes::{Known, Pending, renumber, write, write_holes};
 use super::database::{Database, Place, Row, set, set_place};
 use super::half::stored;
+use super::lock::lock;
 use super::made::IndexedModel;
-use super::names::{beside, bytes};
 use super::stamp::{Digest, Stamp};
-use super::vectors::{Vectors, remove_others};
+use super::vectors::{Vectors, mark, remove_others};
 use crate::error::{Error, Result};
 use crate::session::Session;
-
-/// What an index knows of a photo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// Its size and time when it was read.
-    pub stamp: Stamp,
-    /// Its vector's place; `None` for a file that could not be decoded.
-    slot: Option<u64>,
-}
-
-impl Known {
-    /// Whether it has a vector. A file that could not be decoded has none, and is not read again until it changes.
-    #[must_use]
-    pub fn has_vector(&self) -> bool {
-        self.slot.is_some()
-    }
-}
 
 /// Writes an index: adds, moves and removes photos. Nothing is kept before [`IndexWriter::commit`], which keeps all or nothing.
 ///
@@ -41,25 +23,13 @@ pub struct IndexWriter {
     place: Place,
     model: IndexedModel,
     photos: BTreeMap<PathBuf, Known>,
+    folders: BTreeMap<PathBuf, bool>,
     /// The vector of each content.
     contents: HashMap<Digest, u64>,
     /// How many photos have each vector. One that none has is a hole: its content is remembered, in case a photo comes back.
     used: Vec<u32>,
     pending: Pending,
     _lock: File,
-}
-
-/// What the next commit writes.
-#[derive(Default)]
-struct Pending {
-    /// Photos that are new or changed, and those that are gone (`None`).
-    photos: BTreeMap<PathBuf, Option<(Known, Option<String>)>>,
-    folders: BTreeMap<PathBuf, Option<bool>>,
-    vectors: Vec<u8>,
-    /// What the vectors above are of.
-    contents: Vec<Digest>,
-    /// Vectors that came into use or became holes.
-    slots: BTreeSet<u64>,
 }
 
 impl std::fmt::Debug for IndexWriter {
@@ -119,14 +89,16 @@ impl IndexWriter {
             (place, vectors)
         };
         remove_others(file, place.generation);
-        let (photos, contents, used) = (BTreeMap::new(), HashMap::new(), Vec::new());
-        let (model, pending) = (database.model()?, Pending::default());
-        let mut writer = IndexWriter { database, vectors, place, model, photos, contents, used, pending, _lock: lock };
+        let (photos, folders, contents, used) = (BTreeMap::new(), BTreeMap::new(), HashMap::new(), Vec::new());
+        let (model, pending, _lock) = (database.model()?, Pending::default(), lock);
+        let mut writer =
+            IndexWriter { database, vectors, place, model, photos, folders, contents, used, pending, _lock };
         writer.load()?;
         Ok(writer)
     }
 
     fn load(&mut self) -> Result<()> {
+        self.folders = self.database.folders()?.into_iter().collect();
         self.contents = self.database.contents()?.into_iter().collect();
         self.used = vec![0; self.place.slots as usize];
         let mut missing = self.contents.len() != self.used.len();
@@ -155,23 +127,20 @@ impl IndexWriter {
     }
 
     /// The folders that are kept up to date, and whether what is hidden in them is indexed.
-    ///
-    /// # Errors
-    /// [`Error::Index`] if the database can't be read.
-    pub fn folders(&self) -> Result<Vec<(PathBuf, bool)>> {
-        let mut folders: BTreeMap<_, _> = self.database.folders()?.into_iter().collect();
-        for (path, hidden) in &self.pending.folders {
-            match hidden {
-                Some(hidden) => folders.insert(path.clone(), *hidden),
-                None => folders.remove(path),
-            };
-        }
-        Ok(folders.into_iter().collect())
+    #[must_use]
+    pub fn folders(&self) -> &BTreeMap<PathBuf, bool> {
+        &self.folders
     }
 
     /// Remembers a folder, and whether what is hidden in it is indexed; `None` forgets it, but not its photos.
     pub fn set_folder(&mut self, path: &Path, hidden: Option<bool>) {
-        self.pending.folders.insert(path.to_path_buf(), hidden);
+        let before = match hidden {
+            Some(hidden) => self.folders.insert(path.to_path_buf(), hidden),
+            None => self.folders.remove(path),
+        };
+        if before != hidden {
+            self.pending.folders.insert(path.to_path_buf(), hidden);
+        }
     }
 
     /// Adds a photo whose content is that of one that has a vector already: a copy, or the same photo under another name.
@@ -311,84 +280,4 @@ impl IndexWriter {
         remove_others(&self.database.file, self.place.generation);
         Ok(())
     }
-}
-
-/// Writes the photos, folders and contents that are pending; the contents' vectors begin at slot `first`.
-fn write(transaction: &Transaction<'_>, pending: &Pending, first: u64) -> rusqlite::Result<()> {
-    let mut put = transaction.prepare("INSERT OR REPLACE INTO photos VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    let mut remove = transaction.prepare("DELETE FROM photos WHERE path = ?1")?;
-    for (path, change) in &pending.photos {
-        match change {
-            Some((Known { stamp, slot }, error)) => {
-                let slot = slot.map(|slot| slot as i64);
-                put.execute((bytes(path), stamp.size as i64, stamp.modified, slot, error))?
-            }
-            None => remove.execute([bytes(path)])?,
-        };
-    }
-    let mut content = transaction.prepare("INSERT INTO contents VALUES (?1, ?2)")?;
-    for (digest, slot) in pending.contents.iter().zip(first as i64..) {
-        content.execute((digest.0, slot))?;
-    }
-    for (path, hidden) in &pending.folders {
-        match hidden {
-            Some(hidden) => {
-                transaction.execute("INSERT OR REPLACE INTO folders VALUES (?1, ?2)", (bytes(path), hidden))?
-            }
-            None => transaction.execute("DELETE FROM folders WHERE path = ?1", [bytes(path)])?,
-        };
-    }
-    Ok(())
-}
-
-/// Says of each of these vectors whether it is a hole.
-fn write_holes(transaction: &Transaction<'_>, slots: &BTreeSet<u64>, used: &[u32]) -> rusqlite::Result<()> {
-    let mut hole = transaction.prepare("INSERT OR IGNORE INTO holes VALUES (?1)")?;
-    let mut fill = transaction.prepare("DELETE FROM holes WHERE slot = ?1")?;
-    for slot in slots {
-        if used[*slot as usize] == 0 { &mut hole } else { &mut fill }.execute([*slot as i64])?;
-    }
-    Ok(())
-}
-
-/// Gives every photo and content the new number of its vector; contents without photos are forgotten.
-fn renumber(
-    transaction: &Transaction<'_>,
-    photos: &BTreeMap<PathBuf, Known>,
-    contents: &HashMap<Digest, u64>,
-) -> rusqlite::Result<()> {
-    let mut photo = transaction.prepare("UPDATE photos SET slot = ?1 WHERE path = ?2")?;
-    for (path, known) in photos {
-        if let Some(slot) = known.slot {
-            photo.execute((slot as i64, bytes(path)))?;
-        }
-    }
-    transaction.execute_batch("DELETE FROM contents; DELETE FROM holes")?;
-    let mut content = transaction.prepare("INSERT INTO contents VALUES (?1, ?2)")?;
-    for (digest, slot) in contents {
-        content.execute((digest.0, *slot as i64))?;
-    }
-    Ok(())
-}
-
-/// Keeps other processes from writing the same index.
-fn lock(index: &Path) -> Result<File> {
-    let path = beside(index, ".lock");
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(Error::io(index))?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => {
-            let reason = "another process is writing it".to_owned();
-            Err(Error::Index { file: index.to_path_buf(), reason, source: None })
-        }
-        // File systems without locks have none to respect.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
-    }
-}
-
-/// 32 hexadecimal digits that no other index has.
-fn mark(index: &Path) -> String {
-    let now = std::time::SystemTime::now();
-    let digest = Digest::of(format!("{index:?} {now:?} {}", std::process::id()).as_bytes());
-    digest.0[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -62,7 +62,7 @@ fn only_what_has_changed_is_read() {
     let before = fs::read(&file).unwrap();
     let line = index(&file, &[], 0);
     assert!(line.ends_with(": nothing new, 31 unchanged"), "{line}");
-    assert_eq!(fs::read(&file).unwrap(), before);
+    assert!(fs::read(&file).unwrap() == before, "the second run wrote something");
 
     // Moved, copied, touched, swapped, changed, new, removed.
     fs::create_dir(photos.join("new")).unwrap();
@@ -246,7 +246,7 @@ fn a_reader_beside_a_writer_sees_whole_commits() {
         assert_ne!(best(number).0, format!("{number}.jpg"), "it is not committed");
         writer.commit().unwrap();
         let (path, score) = best(number);
-        assert!(path == format!("{number}.jpg") && score > 0.9999, "{path} {score}");
+        assert!(path == format!("{number}.jpg") && score > 0.999, "{path} {score}");
         // An older photo goes, so that vectors are written anew from time to time.
         if number % 2 == 0 {
             writer.remove(format!("{}.jpg", number / 2).as_ref());
@@ -295,7 +295,13 @@ fn folders_and_disks_that_cannot_be_written_are_told() {
         if is_root {
             command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
         }
-        command.args(args).args(["-d", "cpu"]).current_dir(there.path()).env("VIT_GPU_CACHE", "").env("VIT_GPU_CONFIG", "").output()
+        command
+            .args(args)
+            .args(["-d", "cpu"])
+            .current_dir(there.path())
+            .env("VIT_GPU_CACHE", "")
+            .env("VIT_GPU_CONFIG", "")
+            .output()
     };
     if as_user(&["info"]).is_ok_and(|output| output.status.code() == Some(2) || output.status.success()) {
         for file in ["locked/new.index", "locked/x.index"] {

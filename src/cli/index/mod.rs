@@ -138,16 +138,16 @@ pub fn checked(maker: &Maker, file: &Path) -> Result<Session, Failure> {
 
 /// The folders to look through, and all folders of the index: those that are named and what is known below them, or all.
 pub fn chosen(writer: &IndexWriter, named: Vec<Folder>) -> Result<(Vec<Folder>, Vec<Folder>), Failure> {
-    let known = writer.folders()?;
+    let known = writer.folders();
     for (folder, _) in &named {
-        let is_known = known.iter().any(|(known, _)| known == folder);
-        if !folder.is_dir() && !is_known {
+        if !folder.is_dir() && !known.contains_key(folder) {
             let reason = if folder.exists() { "this is not a folder" } else { "there is no such folder" };
             return Err(Failure::Usage(format!("{}: {reason}", folder.display())));
         }
     }
     let mut all = named.clone();
-    all.extend(known.into_iter().filter(|(folder, _)| !named.iter().any(|(named, _)| named == folder)));
+    let others = known.iter().filter(|(folder, _)| !named.iter().any(|(named, _)| named == *folder));
+    all.extend(others.map(|(folder, hidden)| (folder.clone(), *hidden)));
     let within = |folder: &Path| named.is_empty() || named.iter().any(|(named, _)| folder.starts_with(named));
     Ok((all.iter().filter(|(folder, _)| within(folder)).cloned().collect(), all))
 }

@@ -135,6 +135,6 @@ fn nearest(args: &Args, index: &Index, file: &Path) -> Result<(Found, About), Fa
         let sign = if *plus { "plus" } else { "minus" };
         title += &if title.is_empty() { part.name() } else { format!(" {sign} {}", part.name()) };
     }
-    let line = format!("{} of {} photos, the most similar first", hits.len(), index.len()?);
+    let line = format!("the {} most similar photos of {}", hits.len(), file.display());
     Ok((Found::Hits(hits), About { title, line }))
 }

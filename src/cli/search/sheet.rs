@@ -20,7 +20,7 @@ h1 { font-size: 1.4rem; margin: 0 0 .2rem; overflow-wrap: anywhere; } h2 { font-
 .photos { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: 1rem; }
 figure { margin: 0; background: var(--panel); border-radius: .5rem; padding: .5rem; }
 figure a { display: flex; height: 14rem; align-items: center; justify-content: center; text-decoration: none; color: var(--soft); font-size: .85rem; overflow-wrap: anywhere; }
-figure img { max-width: 100%; max-height: 100%; border-radius: .25rem; }
+figure img { width: 100%; height: 100%; object-fit: contain; }
 figcaption { font-size: .8rem; margin-top: .4rem; overflow-wrap: anywhere; } figcaption b { font-variant-numeric: tabular-nums; margin-right: .4rem; }
 ";
 
