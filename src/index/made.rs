@@ -61,10 +61,13 @@ impl IndexedModel {
     #[must_use]
     pub fn difference(&self, other: &IndexedModel) -> Option<String> {
         if self.fingerprint != other.fingerprint {
-            return Some(format!(
-                "it was made with the model {}, and {} is another: give it an index of its own",
-                self.name, other.name
-            ));
+            return Some(match self.name == other.name {
+                true => format!("its model, {}, is no longer the one that made it: make the index anew", self.name),
+                false => format!(
+                    "it was made with the model {}, and {} is another: give it an index of its own",
+                    self.name, other.name
+                ),
+            });
         }
         if self.precision != other.precision {
             return Some(format!("it was made in {}, not in {}", self.precision, other.precision));

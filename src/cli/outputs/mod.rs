@@ -211,6 +211,10 @@ pub fn write_whole(path: &Path, write: impl FnOnce(File) -> Result<(), Failure>)
     part.push(".part");
     let part = Path::new(&part);
     let io = |source| Failure::Engine(Error::Io { path: path.to_path_buf(), source });
+    // A device or a pipe is written itself.
+    if path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return write(OpenOptions::new().write(true).open(path).map_err(io)?);
+    }
     let file = File::create(part).map_err(io)?;
     let written = write(file).and_then(|()| std::fs::rename(part, path).map_err(io));
     if written.is_err() {
