@@ -236,6 +236,16 @@ pub enum Error {
         /// The host, the file, the revision and why.
         reason: String,
     },
+    /// An index of photos can't be used, or not for this.
+    #[error("{}: {reason}", file.display())]
+    Index {
+        /// The index.
+        file: PathBuf,
+        /// Why: it is damaged, another process writes it, another model made it.
+        reason: String,
+        /// The database's or the system's own error, where there is one.
+        source: Option<Source>,
+    },
     /// Nothing may block in a browser. Only methods whose names end in `_async` can wait for a device there.
     #[error("this would block, which a browser does not allow: call the method whose name ends in `_async`")]
     Blocking,

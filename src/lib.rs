@@ -11,6 +11,8 @@ mod gpu;
 mod graph;
 #[cfg(feature = "hub")]
 mod hub;
+#[cfg(feature = "index")]
+pub mod index;
 #[cfg(feature = "insight")]
 pub mod insight;
 mod labels;
@@ -85,6 +87,8 @@ const _: () = {
     shared::<Model>();
     shared::<Classifier>();
     shared::<Embedder>();
+    #[cfg(feature = "index")]
+    shared::<index::Index>();
     #[cfg(feature = "text")]
     shared::<TextEmbedder>();
     #[cfg(feature = "text")]

@@ -35,6 +35,22 @@ impl Checkpoint {
         Ok(hex(&digest.finalize()))
     }
 
+    /// A digest of the configuration and of the names, sizes and times of the files in the model's folder: as long as it is the same,
+    /// so is [`Checkpoint::fingerprint`], which takes much longer. `None` for models without a folder, or with files elsewhere.
+    #[cfg(feature = "index")]
+    pub fn files_stamp(&self) -> Option<String> {
+        let folder = self.folder.as_ref().filter(|_| self.merged.is_none())?;
+        let mut files: Vec<_> = std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        files.sort();
+        let mut digest = Sha256::new();
+        digest.update(format!("{:?}{:?}{:?}{:?}", self.config, self.transform, self.labels, self.text));
+        for file in files {
+            let metadata = file.metadata().ok()?;
+            digest.update(format!("{file:?}{}{:?}", metadata.len(), metadata.modified().ok()?));
+        }
+        Some(hex(&digest.finalize()))
+    }
+
     fn add(&self, digest: &mut Sha256, specs: &[WeightSpec]) -> Result<()> {
         for spec in specs {
             digest.update(format!("{}{:?}", spec.name, spec.shape));

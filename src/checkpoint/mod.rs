@@ -6,7 +6,7 @@
 mod canonical;
 mod convert;
 mod files;
-#[cfg(feature = "insight")]
+#[cfg(any(feature = "insight", feature = "index"))]
 mod fingerprint;
 mod foreign;
 mod from_scratch;

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde_json::json;
-use vit_gpu::{Prediction, Session};
+use vit_gpu::insight::Head;
+use vit_gpu::internals::preprocess::Pixels;
+use vit_gpu::{Prediction, Session, ZeroShot};
 
 use super::batches::Batches;
 use super::head::{HeadOptions, features};
 use super::inputs::Input;
-use super::labels::LabelOptions;
+use super::labels::{LabelOptions, Labels};
 use super::options::{ImageOptions, OutputOptions, PhotoOptions, RunOptions, log_tuning};
 use super::outputs::{Convert, Encode, Format, about, parquet_of_classes, record};
 use super::sort::SortOptions;
@@ -45,7 +47,7 @@ pub struct Args {
 /// What `--output` may end in.
 const FILES: [Format; 5] = [Format::Text, Format::Json, Format::Jsonl, Format::Csv, Format::Parquet];
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&k| k > 0).ok_or_else(|| "expected a whole number, 1 or more".to_owned())
 }
 
@@ -81,6 +83,58 @@ impl Args {
     }
 }
 
+/// What names the classes of an image: the model's own head, another head, or labels in words.
+pub struct Namer<'a> {
+    session: &'a Session,
+    zero_shot: Option<ZeroShot>,
+    head: Option<Head>,
+    top_k: usize,
+    threshold: Option<f32>,
+}
+
+impl<'a> Namer<'a> {
+    /// Embeds the labels, or opens the head. Of `top_k` classes, or 5, those with the threshold or more are named.
+    pub fn open(
+        session: &'a Session,
+        labels: Option<&Labels>,
+        head: &HeadOptions,
+        (top_k, threshold): (Option<usize>, Option<f32>),
+    ) -> Result<Namer<'a>, Failure> {
+        let zero_shot = labels.map(|labels| labels.embed(session)).transpose()?;
+        let head = head.open(session)?;
+        let classes = match (&zero_shot, &head) {
+            (Some(zero_shot), _) => zero_shot.num_labels(),
+            (None, Some(head)) => head.labels().len(),
+            (None, None) => session.checkpoint().config.num_classes,
+        };
+        let top_k = top_k.unwrap_or(if threshold.is_some() { classes.max(1) } else { 5 });
+        Ok(Namer { session, zero_shot, head, top_k, threshold })
+    }
+
+    /// The classes of each image, best first.
+    pub fn classes(&self, pixels: &[Pixels]) -> vit_gpu::Result<Vec<vit_gpu::Result<Vec<Prediction>>>> {
+        let mut all = match (&self.zero_shot, &self.head) {
+            (Some(zero_shot), _) => zero_shot.classify_pixels(pixels, self.top_k)?,
+            (None, Some(head)) => {
+                let features = features(self.session, head, pixels)?.into_iter();
+                features.map(|features| head.predictions(&features?, self.top_k)).collect()
+            }
+            (None, None) => self.session.classify_pixels(pixels, self.top_k)?,
+        };
+        if let Some(threshold) = self.threshold {
+            all.iter_mut().flatten().for_each(|classes| classes.retain(|class| class.score >= threshold));
+        }
+        Ok(all)
+    }
+
+    /// How the classes are written.
+    pub fn rows(&self, format: Format) -> Rows<'a> {
+        let of_model = self.session.checkpoint().labels.scores().are_probabilities();
+        let probabilities = self.zero_shot.is_some() || self.head.is_some() || of_model;
+        Rows { format, session: self.session, threshold: self.threshold, probabilities }
+    }
+}
+
 pub fn run(args: &Args) -> Ended {
     let format = args.format()?;
     let labels = args.labels.read(&args.head)?;
@@ -88,56 +142,32 @@ pub fn run(args: &Args) -> Ended {
     let sorter = args.sort.sorter(args.output.resume)?;
     let output = args.output.open()?;
     let session = args.run.session()?;
-    let zero_shot = labels.as_ref().map(|labels| labels.embed(&session)).transpose()?;
-    let head = args.head.open(&session)?;
-    let classes = match (&zero_shot, &head) {
-        (Some(zero_shot), _) => zero_shot.num_labels(),
-        (None, Some(head)) => head.labels().len(),
-        (None, None) => session.checkpoint().config.num_classes,
-    };
-    let top_k = args.top_k.unwrap_or(if args.threshold.is_some() { classes.max(1) } else { 5 });
+    let namer = Namer::open(&session, labels.as_ref(), &args.head, (args.top_k, args.threshold))?;
     let batches = Batches {
         session: &session,
         inputs: &inputs,
         reading: args.image.reading(),
         batch_size: args.photos.batch_size,
     };
-    let compute = |pixels: &[_]| {
-        let mut all = match (&zero_shot, &head) {
-            (Some(zero_shot), _) => zero_shot.classify_pixels(pixels, top_k)?,
-            (None, Some(head)) => {
-                let features = features(&session, head, pixels)?.into_iter();
-                features.map(|features| head.predictions(&features?, top_k)).collect()
-            }
-            (None, None) => session.classify_pixels(pixels, top_k)?,
-        };
-        if let Some(threshold) = args.threshold {
-            all.iter_mut().flatten().for_each(|classes| classes.retain(|class| class.score >= threshold));
-        }
-        Ok(all)
-    };
     let sort = |input: &Input, classes: &Vec<Prediction>| {
         if let Some(sorter) = &sorter {
             sorter.sort(input, classes.first());
         }
     };
-    let mut options = args.options(format, top_k);
+    let mut options = args.options(format, namer.top_k);
     // Only what is written to a file can be resumed.
     if let Some(labels) = labels.filter(|_| args.output.output.is_some()) {
         options.extend(labels.options(&session)?);
     }
     options.extend(args.head.digest()?);
-    let of_model = session.checkpoint().labels.scores().are_probabilities();
-    let probabilities = zero_shot.is_some() || head.is_some() || of_model;
-    let rows = Rows { format, session: &session, threshold: args.threshold, probabilities };
-    let ended = batches.write(output, &rows, options, compute, sort)?;
+    let ended = batches.write(output, &namer.rows(format), options, |pixels| namer.classes(pixels), sort)?;
     args.output.say(ended, inputs.len());
     log_tuning(&session);
     Ok(ended)
 }
 
 /// Predictions as rows of any format.
-struct Rows<'a> {
+pub struct Rows<'a> {
     format: Format,
     session: &'a Session,
     threshold: Option<f32>,

@@ -49,8 +49,8 @@ struct Setting {
 
 const MODEL: &[&str] =
     &["classify", "embed", "forward", "preprocess", "convert", "info", "verify", "bench", "eval", "probe"];
-const DEVICE: &[&str] = &["classify", "embed", "forward", "eval", "probe"];
-const BATCHES: &[&str] = &["classify", "embed", "eval", "probe"];
+const DEVICE: &[&str] = &["classify", "embed", "forward", "eval", "probe", "index", "search", "watch"];
+const BATCHES: &[&str] = &["classify", "embed", "eval", "probe", "index", "watch"];
 
 /// The variable that names the file.
 const VARIABLE: &str = "VIT_GPU_CONFIG";
@@ -100,6 +100,11 @@ impl Defaults {
             return Err(Failure::Usage(format!("{source}: batch-size is `{value}`: {reason}")));
         }
         Ok(Defaults { file, settings })
+    }
+
+    /// The model, if there is a default for it. An index that exists has its own.
+    pub fn model(&self) -> Option<&str> {
+        self.settings[0].value.as_ref().map(|(value, _)| value.as_str())
     }
 
     /// The same command line, whose options have these defaults.

@@ -22,6 +22,10 @@ pub struct FolderOptions {
 }
 
 impl FolderOptions {
+    pub fn new(hidden: bool) -> FolderOptions {
+        FolderOptions { hidden }
+    }
+
     /// Whether what has this name is read.
     pub fn shows(&self, name: &str) -> bool {
         self.hidden || !name.starts_with('.')
@@ -150,6 +154,7 @@ impl Found {
     }
 }
 
-fn is_image(path: &Path) -> bool {
+/// Whether a file in a folder is taken for an image.
+pub fn is_image(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }

@@ -15,6 +15,7 @@ mod folders;
 mod forward;
 mod head;
 mod hints;
+mod index;
 mod info;
 mod inputs;
 mod labelled;
@@ -29,10 +30,12 @@ mod probe;
 mod progress;
 mod pull;
 mod report;
+mod search;
 mod shell;
 mod sizes;
 mod sort;
 mod verify;
+mod watch;
 
 use std::io;
 use std::process::ExitCode;
@@ -58,6 +61,9 @@ enum Command {
     Attention(attention::Args),
     Eval(eval::Args),
     Probe(probe::Args),
+    Index(index::Args),
+    Search(search::Args),
+    Watch(watch::Args),
     /// Run tensors that are already preprocessed through the model
     Forward(forward::Args),
     /// Preprocess an image and write the tensor that the model is given
@@ -150,6 +156,9 @@ pub fn main() -> ExitCode {
         Command::Attention(args) => attention::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Probe(args) => probe::run(&args),
+        Command::Index(args) => index::run(&args, &defaults),
+        Command::Search(args) => search::run(&args),
+        Command::Watch(args) => watch::run(&args, &defaults),
         Command::Forward(args) => forward::run(&args),
         Command::Preprocess(args) => preprocess::run(&args),
         Command::Convert(args) => convert::run(&args),

@@ -21,7 +21,7 @@ use super::progress::Progress;
 use super::{Failure, Outcome};
 
 /// The model alone.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct ModelOptions {
     /// A model's folder, a .safetensors or .npz file, a name on the hub (owner/name[@revision]), a short name (see `vit-gpu
     /// models`), or random:ARCH@SEED [default: the built-in CIFAR-10 model]
@@ -33,7 +33,7 @@ pub struct ModelOptions {
 }
 
 /// `H` or `HxW`.
-fn image_size(text: &str) -> Result<(usize, usize), String> {
+pub fn image_size(text: &str) -> Result<(usize, usize), String> {
     let (h, w) = text.split_once('x').unwrap_or((text, text));
     let side = |text: &str| text.parse().ok().filter(|n| (1..=1 << 14).contains(n));
     side(h).zip(side(w)).ok_or_else(|| "expected H or HxW, such as 384 or 384x512".to_owned())
@@ -58,7 +58,7 @@ impl ModelOptions {
 }
 
 /// A model, a device, and how to run.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct RunOptions {
     #[command(flatten)]
     pub model: ModelOptions,
@@ -73,7 +73,7 @@ pub struct RunOptions {
 }
 
 /// Options that are rarely needed.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct Tuning {
     /// Threads on the processor [default: one per core]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]

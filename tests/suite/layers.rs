@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module with the modules of this crate it may name.
-const MAY_NAME: [(&str, &[&str]); 17] = [
+const MAY_NAME: [(&str, &[&str]); 18] = [
     ("error", &[]),
     ("device", &["error"]),
     ("ops", &["error"]),
@@ -37,6 +37,7 @@ const MAY_NAME: [(&str, &[&str]); 17] = [
             "error",
         ],
     ),
+    ("index", &["session", "error"]),
     ("insight", &["session", "preprocess", "labels", "error"]),
     ("lib", &["session"]),
     ("main", &[]),

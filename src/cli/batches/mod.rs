@@ -1,7 +1,7 @@
 //! Images run in batches: read ahead by several threads, computed, and written as rows in the order of the inputs.
 
 mod budget;
-mod interrupt;
+pub mod interrupt;
 mod readers;
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use super::options::BatchSize;
 use super::outputs::{Encode, Identity, Output};
 use super::progress::Progress;
 use super::{Failure, Outcome};
-use readers::{Readers, StopAtEnd};
+use readers::{Read, Readers, Skips, StopAtEnd};
 
 /// What is run, and how.
 pub struct Batches<'a> {
@@ -96,14 +96,27 @@ impl Batches<'_> {
     pub fn run<R>(
         &self,
         first: usize,
-        mut compute: impl FnMut(&[Pixels]) -> Result<Each<R>>,
+        compute: impl FnMut(&[Pixels]) -> Result<Each<R>>,
         mut report: impl FnMut(Vec<(&Input, Result<R>)>) -> Result<(), Failure>,
+    ) -> Result<Outcome, Failure> {
+        self.run_new(first, &|_, _| false, compute, |batch| {
+            report(batch.into_iter().map(|(input, result)| (input, there(result))).collect())
+        })
+    }
+
+    /// As [`Batches::run`], where `skips` may say by the bytes of an image that it need not be run; its result is `None`.
+    pub fn run_new<R>(
+        &self,
+        first: usize,
+        skips: &Skips<'_>,
+        mut compute: impl FnMut(&[Pixels]) -> Result<Each<R>>,
+        mut report: impl FnMut(Vec<(&Input, Result<Option<R>>)>) -> Result<(), Failure>,
     ) -> Result<Outcome, Failure> {
         let batch = self.batch()?;
         interrupt::catch();
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         let progress = Progress::bar(self.inputs.len(), first);
-        let readers = Readers::new(self.inputs, first, batch, threads, self.reading);
+        let readers = Readers::new(self.inputs, first, (batch, threads), self.reading, skips);
         let mut outcome = Outcome::Done;
         let mut reduced = usize::MAX;
         let (mut waited, mut computed) = (Duration::ZERO, Duration::ZERO);
@@ -124,7 +137,8 @@ impl Batches<'_> {
                 start = Instant::now();
                 let count = results.len();
                 let results: Vec<_> = inputs.by_ref().zip(results).collect();
-                let named = |(input, result): (_, Result<R>)| (input, result.map_err(|error| named(error, input)));
+                let named =
+                    |(input, result): (_, Result<Option<R>>)| (input, result.map_err(|error| named(error, input)));
                 let results: Vec<_> = results.into_iter().map(named).collect();
                 for error in results.iter().filter_map(|(_, result)| result.as_ref().err()) {
                     outcome = Outcome::InputFailed;
@@ -139,14 +153,23 @@ impl Batches<'_> {
     }
 }
 
-/// Computes the images that could be read; the results and errors of all of them, in order.
+fn there<R>(result: Result<Option<R>>) -> Result<R> {
+    result.and_then(|result| result.ok_or_else(missing))
+}
+
+fn missing() -> Error {
+    Error::Shape { what: "results".into(), reason: "one is missing".into() }
+}
+
+/// Computes the images that could be read and are not skipped; the results and errors of all of them, in order.
 fn computed_in<R>(
-    images: Vec<Result<Pixels>>,
+    images: Vec<Read>,
     compute: &mut impl FnMut(&[Pixels]) -> Result<Each<R>>,
-) -> Result<Each<R>> {
+) -> Result<Each<Option<R>>> {
     let mut pixels = Vec::with_capacity(images.len());
-    let errors: Vec<_> = images.into_iter().map(|image| image.map(|image| pixels.push(image)).err()).collect();
+    let run: Vec<Result<bool>> =
+        images.into_iter().map(|image| image.map(|image| image.map(|image| pixels.push(image)).is_some())).collect();
     let mut results = if pixels.is_empty() { Vec::new() } else { compute(&pixels)? }.into_iter();
-    let missing = || Err(Error::Shape { what: "results".into(), reason: "one is missing".into() });
-    Ok(errors.into_iter().map(|error| error.map_or_else(|| results.next().unwrap_or_else(missing), Err)).collect())
+    let mut result = |run| if run { results.next().unwrap_or_else(|| Err(missing())).map(Some) } else { Ok(None) };
+    Ok(run.into_iter().map(|run| run.and_then(&mut result)).collect())
 }

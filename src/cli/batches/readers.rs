@@ -12,10 +12,17 @@ use super::super::inputs::{Input, Reading, named};
 use super::budget::Budget;
 use super::interrupt;
 
+/// Says by its number and bytes that an image need not be decoded and run.
+pub type Skips<'a> = dyn Fn(usize, &[u8]) -> bool + Sync + 'a;
+
+/// What comes of reading an image: its pixels, or nothing if it is skipped.
+pub type Read = Result<Option<Pixels>>;
+
 /// Images that are read by several threads and taken in order.
 pub struct Readers<'a> {
     inputs: &'a [Input],
     reading: Reading,
+    skips: &'a Skips<'a>,
     budget: Budget,
     /// How many images may be read, or being read, ahead of those that are taken.
     ahead: usize,
@@ -27,17 +34,23 @@ struct State {
     /// The next image to read, and the next to be taken.
     next: usize,
     taken: usize,
-    ready: BTreeMap<usize, Result<Pixels>>,
+    ready: BTreeMap<usize, Read>,
     stopped: bool,
 }
 
 impl<'a> Readers<'a> {
     /// Images from number `first` on, of which up to `batch` are taken together.
-    pub fn new(inputs: &'a [Input], first: usize, batch: usize, threads: usize, reading: Reading) -> Readers<'a> {
+    pub fn new(
+        inputs: &'a [Input],
+        first: usize,
+        (batch, threads): (usize, usize),
+        reading: Reading,
+        skips: &'a Skips<'a>,
+    ) -> Readers<'a> {
         let state = State { next: first, taken: first, ready: BTreeMap::new(), stopped: false };
         let budget = Budget::of(reading.memory);
         let ahead = 2 * batch + threads;
-        Readers { inputs, reading, budget, ahead, state: Mutex::new(state), changed: Condvar::new() }
+        Readers { inputs, reading, skips, budget, ahead, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -60,25 +73,28 @@ impl<'a> Readers<'a> {
             let Some(input) = self.inputs.get(number).filter(|_| !state.stopped) else { return };
             state.next += 1;
             drop(state);
-            let read = self.read(session, input).map_err(|error| named(error, input));
+            let read = self.read(session, number, input).map_err(|error| named(error, input));
             self.state().ready.insert(number, read);
             self.changed.notify_all();
         }
     }
 
-    fn read(&self, session: &Session, input: &Input) -> Result<Pixels> {
+    fn read(&self, session: &Session, number: usize, input: &Input) -> Read {
         let bytes = input.bytes()?;
+        if (self.skips)(number, &bytes) {
+            return Ok(None);
+        }
         let share = self.budget.take(self.reading.memory_for(&bytes));
         let image = self.reading.decode(&bytes, &input.name())?;
         drop(bytes);
         let pixels = session.preprocess(&image);
         drop(image);
         drop(share);
-        pixels
+        pixels.map(Some)
     }
 
     /// The next images, up to `count` of them; fewer only at the end. `None` if all were taken, or the user ended the run.
-    pub fn take(&self, count: usize) -> Option<Vec<Result<Pixels>>> {
+    pub fn take(&self, count: usize) -> Option<Vec<Read>> {
         let mut state = self.state();
         let wanted = count.min(self.inputs.len() - state.taken);
         while (state.taken..state.taken + wanted).any(|number| !state.ready.contains_key(&number)) {

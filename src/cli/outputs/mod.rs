@@ -17,8 +17,8 @@ use super::inputs::Input;
 use part::Part;
 
 pub use identity::Identity;
-pub use parquet::{classes as parquet_of_classes, embeddings as parquet_of_embeddings};
-pub use vectors::{npy_head, npz, safetensors_head, write_tensors};
+pub use parquet::{Embeddings, classes as parquet_of_classes, embeddings as parquet_of_embeddings};
+pub use vectors::{names_npy, npy_head, npz, safetensors_head, write_tensors};
 
 /// Formats of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub enum Format {
     Text,
     Json,
     Jsonl,
+    Html,
     Csv,
     Parquet,
     Npy,
@@ -36,11 +37,16 @@ pub enum Format {
 impl Format {
     /// The format that a file's name ends in, if it is one of `known`.
     pub fn of(path: &Path, known: &[Format]) -> Result<Format, Failure> {
+        Format::named(path, "--output", known)
+    }
+
+    /// The same, for a file that is named by this option.
+    pub fn named(path: &Path, option: &str, known: &[Format]) -> Result<Format, Failure> {
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
         let found = known.iter().find(|format| ending.as_deref() == Some(format.ending()));
         found.copied().ok_or_else(|| {
             let endings: Vec<_> = known.iter().map(|format| format!(".{}", format.ending())).collect();
-            Failure::Usage(format!("{}: --output must end in {}", path.display(), either(&endings)))
+            Failure::Usage(format!("{}: {option} must end in {}", path.display(), either(&endings)))
         })
     }
 
@@ -49,6 +55,7 @@ impl Format {
             Format::Text => "txt",
             Format::Json => "json",
             Format::Jsonl => "jsonl",
+            Format::Html => "html",
             Format::Csv => "csv",
             Format::Parquet => "parquet",
             Format::Npy => "npy",
@@ -176,12 +183,7 @@ pub fn about(session: &Session) -> [(&'static str, &str); 3] {
 
 /// The JSON object of an image: its result under `key`, with where it was computed, or its error.
 pub fn record(session: &Session, input: &Input, key: &str, result: Result<Value, &Error>) -> Value {
-    let mut record = json!({input.kind(): input.name()});
-    // A name that is not Unicode can't be JSON's text, so its bytes are given as well.
-    if std::str::from_utf8(input.name_bytes()).is_err() {
-        let bytes: String = input.name_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        record["image_bytes"] = json!(bytes);
-    }
+    let mut record = named_record(input.kind(), input.path());
     match result {
         Ok(result) => {
             record[key] = result;
@@ -190,4 +192,37 @@ pub fn record(session: &Session, input: &Input, key: &str, result: Result<Value,
         Err(error) => record["error"] = json!(error.to_string()),
     }
     record
+}
+
+/// A JSON object with the name of an image or text (`kind`). A name that is not Unicode can't be JSON's text, so its bytes are given
+/// as well.
+pub fn named_record(kind: &str, path: &Path) -> Value {
+    let mut record = json!({kind: path.display().to_string()});
+    let bytes = path.as_os_str().as_encoded_bytes();
+    if std::str::from_utf8(bytes).is_err() {
+        record["image_bytes"] = json!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    }
+    record
+}
+
+/// Writes a file that is whole or not there: under another name first. Its name is in the error.
+pub fn write_whole(path: &Path, write: impl FnOnce(File) -> Result<(), Failure>) -> Result<(), Failure> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = Path::new(&part);
+    let io = |source| Failure::Engine(Error::Io { path: path.to_path_buf(), source });
+    // A device or a pipe is written itself.
+    if path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return write(OpenOptions::new().write(true).open(path).map_err(io)?);
+    }
+    let file = File::create(part).map_err(io)?;
+    let written = write(file).and_then(|()| std::fs::rename(part, path).map_err(io));
+    if written.is_err() {
+        // The error is the one to report.
+        let _ = std::fs::remove_file(part);
+    }
+    match written {
+        Err(Failure::Output(source)) => Err(io(source)),
+        written => written,
+    }
 }

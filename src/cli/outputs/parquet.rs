@@ -172,35 +172,70 @@ pub fn classes(rows: File, out: File, about: &[(&str, &str)]) -> io::Result<()> 
 
 /// The rows of `embed`: one for each image or text (`kind`), with its values as one list, or its error.
 pub fn embeddings(kind: &str, rows: File, out: File, about: &[(&str, &str)]) -> io::Result<()> {
-    let mut file = open(out, &EMBEDDINGS.replace("NAME", kind), about)?;
-    let (mut image, mut error) = (Column::default(), Column::default());
-    let (mut values, mut definitions, mut repetitions) = (Vec::new(), Vec::new(), Vec::new());
-    let mut lines = lines::<Line>(rows).peekable();
-    while let Some(line) = lines.next().transpose()? {
-        image.push(Some(text(line.image)));
-        error.push(line.error.map(text));
-        match line.embedding {
-            Some(embedding) => {
-                let first = values.len();
-                embedding.join(&mut values);
-                definitions.resize(definitions.len() + values.len() - first, 2);
-                repetitions.push(0);
-                repetitions.resize(definitions.len(), 1);
+    let mut file = Embeddings::open(kind, out, about)?;
+    for line in lines::<Line>(rows) {
+        let line = line?;
+        let values = line.embedding.map(|embedding| {
+            let mut values = Vec::new();
+            embedding.join(&mut values);
+            values
+        });
+        file.push(&line.image, values.as_deref(), line.error)?;
+    }
+    file.finish()
+}
+
+/// A file of vectors that is written row by row.
+pub struct Embeddings {
+    file: SerializedFileWriter<File>,
+    image: Column<ByteArray>,
+    error: Column<ByteArray>,
+    values: Vec<f32>,
+    definitions: Vec<i16>,
+    repetitions: Vec<i16>,
+}
+
+impl Embeddings {
+    pub fn open(kind: &str, out: File, about: &[(&str, &str)]) -> io::Result<Embeddings> {
+        let file = open(out, &EMBEDDINGS.replace("NAME", kind), about)?;
+        let (image, error) = (Column::default(), Column::default());
+        Ok(Embeddings { file, image, error, values: Vec::new(), definitions: Vec::new(), repetitions: Vec::new() })
+    }
+
+    pub fn push(&mut self, name: &str, values: Option<&[f32]>, error: Option<String>) -> io::Result<()> {
+        self.image.push(Some(text(name)));
+        self.error.push(error.map(text));
+        match values {
+            Some(values) => {
+                self.values.extend(values);
+                self.definitions.resize(self.definitions.len() + values.len(), 2);
+                self.repetitions.push(0);
+                self.repetitions.resize(self.definitions.len(), 1);
             }
             None => {
-                definitions.push(0);
-                repetitions.push(0);
+                self.definitions.push(0);
+                self.repetitions.push(0);
             }
         }
-        if image.values.len() >= GROUP_ROWS || values.len() >= GROUP_VALUES || lines.peek().is_none() {
-            let mut group = file.next_row_group()?;
-            image.write::<ByteArrayType>(&mut group, false)?;
-            write::<FloatType>(&mut group, &values, Some(&definitions), Some(&repetitions))?;
-            error.write::<ByteArrayType>(&mut group, true)?;
-            group.close()?;
-            (values, definitions, repetitions) = (Vec::new(), Vec::new(), Vec::new());
-        }
+        if self.image.values.len() >= GROUP_ROWS || self.values.len() >= GROUP_VALUES { self.group() } else { Ok(()) }
     }
-    file.close()?;
-    Ok(())
+
+    /// Writes what is there as a group of rows.
+    fn group(&mut self) -> io::Result<()> {
+        let mut group = self.file.next_row_group()?;
+        self.image.write::<ByteArrayType>(&mut group, false)?;
+        write::<FloatType>(&mut group, &self.values, Some(&self.definitions), Some(&self.repetitions))?;
+        self.error.write::<ByteArrayType>(&mut group, true)?;
+        group.close()?;
+        (self.values, self.definitions, self.repetitions) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(())
+    }
+
+    pub fn finish(mut self) -> io::Result<()> {
+        if !self.image.values.is_empty() {
+            self.group()?;
+        }
+        self.file.close()?;
+        Ok(())
+    }
 }

@@ -49,7 +49,7 @@ pub fn npz(npy: File, out: File, kind: &str, names: &[&[u8]]) -> io::Result<()> 
 }
 
 /// Names as a NumPy array of bytes (`S`).
-fn names_npy(names: &[&[u8]]) -> io::Result<Vec<u8>> {
+pub fn names_npy(names: &[&[u8]]) -> io::Result<Vec<u8>> {
     let longest = names.iter().map(|name| name.len()).max().unwrap_or(0).max(1);
     let kind: npyz::TypeStr = format!("|S{longest}").parse().map_err(|_| io::Error::other("a name is too long"))?;
     let mut bytes = io::Cursor::new(Vec::new());

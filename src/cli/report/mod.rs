@@ -15,8 +15,9 @@ use vit_gpu::insight::metrics::{
 use super::inputs::{Input, Reading};
 use super::labelled::Classes;
 
-pub use page::{Sections, write as write_page};
+pub use page::{Sections, escaped, write as write_page};
 pub use several::Several;
+pub use thumbnails::thumbnail;
 
 /// Ranges of confidence, as many as torchmetrics has by default.
 const BINS: usize = 15;

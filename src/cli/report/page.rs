@@ -13,6 +13,8 @@ use super::{About, MANY, Report, Row, named};
 
 /// How many of the worst mistakes are shown.
 const WORST: usize = 24;
+/// The longer side of their pictures, in pixels.
+const SIDE: usize = 128;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --text: #1a1c1f; --back: #ffffff; --soft: #5c636b; --line: #d5d9de; --panel: #f4f6f8; }
@@ -36,7 +38,7 @@ figcaption span { color: var(--soft); display: block; }
 ";
 
 /// Text within HTML.
-fn escaped(text: impl Display) -> String {
+pub fn escaped(text: impl Display) -> String {
     let text = text.to_string();
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -139,7 +141,7 @@ impl Report<'_> {
         out.push_str("<div class=\"photos\">\n");
         for i in wrong {
             let (judged, input) = (&self.judged[i], self.images[i]);
-            let picture = match thumbnail(input, &self.reading) {
+            let picture = match thumbnail(input, &self.reading, SIDE) {
                 Ok((address, width, height)) => {
                     format!("<img src=\"{address}\" width=\"{width}\" height=\"{height}\" alt=\"\">")
                 }

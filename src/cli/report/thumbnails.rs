@@ -5,15 +5,13 @@ use vit_gpu::{Error, Result};
 
 use super::super::inputs::{Input, Reading};
 
-/// The longer side of a thumbnail, in pixels.
-const SIDE: usize = 128;
-
-/// An image as the address of a small picture that holds its own bytes (`data:image/png;base64,…`), with width and height.
-pub fn thumbnail(input: &Input, reading: &Reading) -> Result<(String, usize, usize)> {
+/// An image as the address of a small picture that holds its own bytes (`data:image/png;base64,…`), with width and height. The longer
+/// of them has at most `most` pixels.
+pub fn thumbnail(input: &Input, reading: &Reading, most: usize) -> Result<(String, usize, usize)> {
     let image = reading.decode(&input.bytes()?, &input.name())?;
     let (width, height) = (image.width(), image.height());
-    let longer = width.max(height).max(SIDE);
-    let side = |pixels: usize| (pixels * SIDE / longer).max(1);
+    let longer = width.max(height).max(most);
+    let side = |pixels: usize| (pixels * most / longer).max(1);
     let small = resize(&image, side(width), side(height), Filter::Bicubic, Resizer::Pillow)?;
     let failed = |error: png::EncodingError| Error::Image {
         image: input.name(),
