@@ -3,6 +3,7 @@
 import { type AttentionOptions, type Classification, type Classifier, type ImageSource, VitGpuError } from "vit-gpu";
 
 import { made, page, say } from "./elements.js";
+import { milliseconds } from "./results.js";
 
 let shown: { classifier: Classifier; image: ImageSource } | undefined;
 /** Counts what was asked for: only the last map is shown. */
@@ -53,7 +54,7 @@ async function draw(): Promise<void> {
     page.map.setAttribute("aria-label", `${page.preview.alt || "The photo"}, and over it ${page.look.selectedOptions[0]?.text}`);
     page.map.hidden = false;
     page.preview.classList.add("covered");
-    const time = timings.run < 10_000 ? `${Math.round(timings.run)} ms` : `${(timings.run / 1000).toFixed(1)} s`;
+    const time = milliseconds(timings.run);
     say(page.legend, `Bright is much, dark is little. This is the part of the photo that the model is given (${time}).`);
   } catch (error) {
     if (mine !== requests) return;

@@ -57,6 +57,7 @@ function percent(score: number): string {
   return `${(100 * score).toFixed(1)} %`;
 }
 
-function milliseconds(time: number): string {
+/** A time in milliseconds, as a reader takes it in. */
+export function milliseconds(time: number): string {
   return time < 10 ? `${time.toFixed(1)} ms` : time < 10_000 ? `${Math.round(time)} ms` : `${(time / 1000).toFixed(1)} s`;
 }

@@ -63,20 +63,13 @@ pub fn run(args: &Args, defaults: &Defaults) -> Ended {
         return status::run(&args.index.file()?, args.format);
     }
     let file = args.index.file_to_write()?;
-    let named = args.folders.iter().map(|folder| whole(folder).map(|folder| (folder, args.hidden)));
-    let named: Vec<Folder> = named.collect::<Result<_, _>>()?;
+    let named = named(&args.folders, args.hidden)?;
     let maker = Maker::of(&file, &args.run, args.image.no_exif, defaults.model())?;
-    if named.is_empty() && maker.made().is_none() {
-        return Err(Failure::Usage(format!("{}: there is no such index yet: name a folder of photos", file.display())));
-    }
-    let asked = Maker::is_asked(&args.run, args.image.no_exif);
-    let (mut writer, mut session) = open(&file, &maker, asked)?;
+    let (mut writer, mut session) = open(&file, &maker, !named.is_empty(), &args.run, args.image.no_exif)?;
     let (folders, all) = chosen(&writer, named)?;
     let plan = Plan::of(&writer, &folders, &all);
     plan.report();
-    for (folder, hidden) in &folders {
-        writer.set_folder(folder, Some(*hidden));
-    }
+    remember(&mut writer, &folders);
     let mut done = Done::default();
     if args.prune {
         prune(&mut writer, &plan, &mut done);
@@ -98,26 +91,52 @@ pub fn run(args: &Args, defaults: &Defaults) -> Ended {
             Outcome::Done
         }
     };
-    let (holes, vectors) = writer.holes();
-    if outcome != Outcome::Interrupted && 4 * holes > vectors {
-        writer.compact()?;
-    }
+    compact(&mut writer, outcome)?;
     say(&file, &writer, &plan, done, outcome);
     let failed = !plan.unreadable.is_empty() && outcome == Outcome::Done;
     Ok(if failed { Outcome::InputFailed } else { outcome })
 }
 
+/// Folders that a user names, as the index knows them; `hidden` says how they are looked through.
+pub fn named(folders: &[PathBuf], hidden: bool) -> Result<Vec<Folder>, Failure> {
+    folders.iter().map(|folder| whole(folder).map(|folder| (folder, hidden))).collect()
+}
+
+/// Has the index remember these folders.
+pub fn remember(writer: &mut IndexWriter, folders: &[Folder]) {
+    folders.iter().for_each(|(folder, hidden)| writer.set_folder(folder, Some(*hidden)));
+}
+
+/// Writes the vectors anew if more than a quarter of them belong to no photo any more; not when the user wants the run to end.
+pub fn compact(writer: &mut IndexWriter, outcome: Outcome) -> Result<(), Failure> {
+    let (holes, vectors) = writer.holes();
+    if outcome != Outcome::Interrupted && 4 * holes > vectors {
+        writer.compact()?;
+    }
+    Ok(())
+}
+
 /// A folder's whole path, by which the index knows it.
-pub fn whole(folder: &Path) -> Result<PathBuf, Failure> {
+fn whole(folder: &Path) -> Result<PathBuf, Failure> {
     // On Windows, paths that are made canonical look strange.
     let canonical = if cfg!(windows) { None } else { folder.canonicalize().ok() };
     let path = canonical.or_else(|| std::path::absolute(folder).ok());
     path.ok_or_else(|| Failure::Usage(format!("{}: this is no path", folder.display())))
 }
 
-/// Opens the index to write. The model is opened too if there is no index yet, or the user says which model it must be.
-pub fn open(file: &Path, maker: &Maker, asked: bool) -> Result<(IndexWriter, Option<Session>), Failure> {
-    match maker.made().filter(|_| !asked) {
+/// Opens the index to write. The model is opened too if there is no index yet, or the user says which model it must be. A new index
+/// needs a folder (`has_folders`).
+pub fn open(
+    file: &Path,
+    maker: &Maker,
+    has_folders: bool,
+    run: &RunOptions,
+    no_exif: bool,
+) -> Result<(IndexWriter, Option<Session>), Failure> {
+    if !has_folders && maker.made().is_none() {
+        return Err(Failure::Usage(format!("{}: there is no such index yet: name a folder of photos", file.display())));
+    }
+    match maker.made().filter(|_| !Maker::is_asked(run, no_exif)) {
         Some(made) => Ok((IndexWriter::open_as(file, made)?, None)),
         None => {
             let session = maker.session()?;

@@ -17,7 +17,10 @@ use super::classify::{Namer, at_least_one};
 use super::config::Defaults;
 use super::folders::{FolderOptions, images_in, is_image};
 use super::head::HeadOptions;
-use super::index::{Done, Folder, IndexOption, Knows, Maker, Means, Plan, checked, chosen, open, owner, update, whole};
+use super::index::{
+    Done, Folder, IndexOption, Knows, Maker, Means, Plan, checked, chosen, compact, named, open, owner, remember,
+    update,
+};
 use super::inputs::Input;
 use super::labels::LabelOptions;
 use super::options::{BatchSize, ImageOptions, RunOptions};
@@ -85,8 +88,7 @@ pub fn run(args: &Args, defaults: &Defaults) -> Ended {
         return Err(Failure::Usage("--settle takes 0.05 to 3600 seconds".to_owned()));
     }
     let settle = Duration::from_secs_f64(args.settle);
-    let named = args.folders.iter().map(|folder| whole(folder).map(|folder| (folder, args.hidden)));
-    let named: Vec<Folder> = named.collect::<Result<_, _>>()?;
+    let named = named(&args.folders, args.hidden)?;
     if args.format.is_some() || args.output.is_some() {
         return lines(args, defaults, &named, settle);
     }
@@ -96,18 +98,13 @@ pub fn run(args: &Args, defaults: &Defaults) -> Ended {
     }
     let file = args.index.file_to_write()?;
     let maker = Maker::of(&file, &args.run, args.image.no_exif, defaults.model())?;
-    if named.is_empty() && maker.made().is_none() {
-        return Err(Failure::Usage(format!("{}: there is no such index yet: name a folder of photos", file.display())));
-    }
-    let (writer, session) = open(&file, &maker, Maker::is_asked(&args.run, args.image.no_exif))?;
+    let (writer, session) = open(&file, &maker, !named.is_empty(), &args.run, args.image.no_exif)?;
     let session = session.map_or_else(|| checked(&maker, &file), Ok)?;
     let (folders, _) = chosen(&writer, named)?;
     let image = ImageOptions { no_exif: maker.no_exif, truncated: args.image.truncated };
     let means = Means { session: &session, reading: image.reading(), batch_size: args.batch_size };
     let mut keeper = Indexed { writer, means };
-    for (folder, hidden) in &folders {
-        keeper.writer.set_folder(folder, Some(*hidden));
-    }
+    remember(&mut keeper.writer, &folders);
     watch(&mut keeper, &folders, settle)
 }
 
@@ -161,10 +158,7 @@ impl Keeper for Indexed<'_> {
     fn apply(&mut self, plan: &Plan) -> Result<Outcome, Failure> {
         let mut done = Done::default();
         let outcome = update(&mut self.writer, &self.means, plan, &mut done)?;
-        let (holes, vectors) = self.writer.holes();
-        if outcome != Outcome::Interrupted && 4 * holes > vectors {
-            self.writer.compact()?;
-        }
+        compact(&mut self.writer, outcome)?;
         log::info!("{}; {} photos are indexed", done.said(), self.writer.photos().len());
         Ok(outcome)
     }
