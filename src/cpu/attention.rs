@@ -4,7 +4,7 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::math::exp;
+use super::math::Math;
 use crate::ops::{Attention, Data, Operands, Strides};
 
 /// The most queries of one task, and the fewest where there are too few tasks for all threads.
@@ -34,13 +34,28 @@ pub fn run(op: &Attention, operands: &Operands<'_>, scratch: &mut Vec<f32>, out:
         head_out.par_chunks_mut(most * d).enumerate().for_each(|(block, out)| {
             let queries = &q[at(op.q) + block * most * op.q.seq..];
             let (k, v) = (&k[at(op.k)..], &v[at(op.v)..]);
-            pulp::Arch::new().dispatch(Block { op, first_query: block * most, q: queries, k, v, out });
+            let queries = Queries { op, first_query: block * most, q: queries, k, v, out };
+            pulp::Arch::new().dispatch(queries);
         });
     });
-    for (which, head_out) in heads.chunks_exact(op.q_len * d).enumerate() {
-        let (outer, head) = (which / op.heads, which % op.heads);
-        for (t, row) in head_out.chunks_exact(d).enumerate() {
-            out[op.o.offset + op.o.outer * outer + op.o.seq * t + head * d..][..d].copy_from_slice(row);
+    let heads = &*heads;
+    let put = |(i, row): (usize, &mut [f32])| {
+        let (outer, t) = (i / op.q_len, i % op.q_len);
+        for (head, to) in row[..op.heads * d].chunks_exact_mut(d).enumerate() {
+            to.copy_from_slice(&heads[((outer * op.heads + head) * op.q_len + t) * d..][..d]);
+        }
+    };
+    // Rows that follow each other at equal distances can be written by all threads.
+    let out = &mut out[op.o.offset..];
+    if op.outer == 1 || op.o.outer == op.o.seq * op.q_len {
+        out.par_chunks_mut(op.o.seq.max(op.heads * d))
+            .take(op.outer * op.q_len)
+            .enumerate()
+            .with_min_len(32)
+            .for_each(put);
+    } else {
+        for i in 0..op.outer * op.q_len {
+            put((i, &mut out[op.o.outer * (i / op.q_len) + op.o.seq * (i % op.q_len)..]));
         }
     }
 }
@@ -53,8 +68,8 @@ fn queries_at_once(op: &Attention) -> usize {
     op.q_len.div_ceil(blocks).max(1)
 }
 
-/// One block of queries against all keys; `out` is `[rows, d]`.
-struct Block<'a> {
+/// Some queries of a head against all keys; `out` is `[queries, d]`.
+struct Queries<'a> {
     op: &'a Attention,
     first_query: usize,
     q: &'a [f32],
@@ -63,14 +78,14 @@ struct Block<'a> {
     out: &'a mut [f32],
 }
 
-impl WithSimd for Block<'_> {
+impl WithSimd for Queries<'_> {
     type Output = ();
 
     /// Scores lie as `[keys][queries]`: vectors are of queries, so that a softmax needs no sums across a vector, and the products
     /// with values read what belongs together from one place.
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Block { op, first_query, q, k, v, out } = self;
+        let Queries { op, first_query, q, k, v, out } = self;
         let d = op.head_dim;
         let width = d.next_multiple_of(S::F32_LANES);
         let rows = out.len() / d;
@@ -110,8 +125,8 @@ impl WithSimd for Block<'_> {
                 let queries =
                     Softmax { scores: &mut scores[at..], stride, count, max, norm, shrink: &mut shrink[at..] };
                 match op.causal && first + count > first_query + at + 1 {
-                    true => queries.step(|i, j| first + j <= first_query + at + i),
-                    false => queries.step(|_, _| true),
+                    true => queries.step(Math::of(simd), |i, j| first + j <= first_query + at + i),
+                    false => queries.step(Math::of(simd), |_, _| true),
                 }
             }
             // Values are read where they are, if they are whole vectors.
@@ -158,7 +173,7 @@ struct Softmax<'a> {
 impl Softmax<'_> {
     /// `sees(i, j)`: whether query `i` attends to key `j`.
     #[inline(always)]
-    fn step(self, sees: impl Fn(usize, usize) -> bool) {
+    fn step(self, math: Math, sees: impl Fn(usize, usize) -> bool) {
         let Softmax { scores, stride, count, max, norm, shrink } = self;
         let (Some(max), Some(norm), Some(shrink)) =
             (max.first_chunk_mut::<LANES>(), norm.first_chunk_mut::<LANES>(), shrink.first_chunk_mut::<LANES>())
@@ -174,12 +189,12 @@ impl Softmax<'_> {
         let mut sum = [0.0f32; LANES];
         for (j, row) in scores.chunks_mut(stride).take(count).enumerate() {
             for (i, (score, sum)) in row[..LANES].iter_mut().zip(&mut sum).enumerate() {
-                *score = if sees(i, j) { exp(*score - largest[i]) } else { 0.0 };
+                *score = if sees(i, j) { math.exp(*score - largest[i]) } else { 0.0 };
                 *sum += *score;
             }
         }
         for i in 0..LANES {
-            shrink[i] = exp(max[i] - largest[i]);
+            shrink[i] = math.exp(max[i] - largest[i]);
             norm[i] = norm[i] * shrink[i] + sum[i];
             max[i] = largest[i];
         }

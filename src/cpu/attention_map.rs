@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::math::{exp, sum_by};
+use super::math::{sum_by, vectorized};
 use crate::ops::{AttentionMap, Data, Operands, Strides};
 
 pub fn run(op: &AttentionMap, operands: &Operands<'_>, out: &mut [f32]) {
@@ -18,17 +18,22 @@ pub fn run(op: &AttentionMap, operands: &Operands<'_>, out: &mut [f32]) {
             let key = &k[at(op.k) + j * op.k.seq..][..d];
             key.iter().enumerate().for_each(|(e, value)| columns[e * keys + j] = *value);
         }
-        for (i, row) in map.chunks_exact_mut(keys).enumerate() {
-            row.fill(0.0);
-            let query = &q[at(op.q) + i * op.q.seq..][..d];
-            for (x, column) in query.iter().zip(columns.chunks_exact(keys)) {
-                let x = x * op.scale;
-                row.iter_mut().zip(column).for_each(|(score, key)| *score += x * key);
-            }
-            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            row.iter_mut().for_each(|score| *score = exp(*score - max));
-            let sum = sum_by(row, |p| p);
-            row.iter_mut().for_each(|p| *p /= sum);
-        }
+        vectorized(
+            #[inline(always)]
+            |math| {
+                for (i, row) in map.chunks_exact_mut(keys).enumerate() {
+                    row.fill(0.0);
+                    let query = &q[at(op.q) + i * op.q.seq..][..d];
+                    for (x, column) in query.iter().zip(columns.chunks_exact(keys)) {
+                        let x = x * op.scale;
+                        row.iter_mut().zip(column).for_each(|(score, key)| *score += x * key);
+                    }
+                    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                    row.iter_mut().for_each(|score| *score = math.exp(*score - max));
+                    let sum = sum_by(row, |p| p);
+                    row.iter_mut().for_each(|p| *p /= sum);
+                }
+            },
+        );
     });
 }

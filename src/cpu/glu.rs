@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::math::{exp, vectorized};
+use super::math::vectorized;
 use crate::ops::{Activation, Data, Glu, Operands};
 
 pub fn run(op: &Glu, operands: &Operands<'_>, out: &mut [f32]) {
@@ -12,10 +12,24 @@ pub fn run(op: &Glu, operands: &Operands<'_>, out: &mut [f32]) {
         let (gate, value) = x.split_at(op.width);
         vectorized(
             #[inline(always)]
-            || match op.act {
-                // The match is outside the loop, so that the loop of the most common activation is vectorised.
-                Activation::Silu => gated(out, gate, value, |x| Activation::Silu.apply_with(x, exp)),
-                act => gated(out, gate, value, |x| act.apply_with(x, exp)),
+            |math| {
+                match op.act {
+                    // The match is outside the loop, so that the loop of the most common activation is vectorised.
+                    Activation::Silu => gated(
+                        out,
+                        gate,
+                        value,
+                        #[inline(always)]
+                        |x| math.activation(Activation::Silu, x),
+                    ),
+                    act => gated(
+                        out,
+                        gate,
+                        value,
+                        #[inline(always)]
+                        |x| math.activation(act, x),
+                    ),
+                }
             },
         );
     });

@@ -13,7 +13,7 @@ pub fn run(op: &LayerNorm, operands: &Operands<'_>, out: &mut [f32]) {
     out[..total].par_chunks_mut(chunk).zip(x[..total].par_chunks(chunk)).for_each(|(out, x)| {
         vectorized(
             #[inline(always)]
-            || {
+            |_| {
                 for (y, x) in out.chunks_exact_mut(op.len).zip(x.chunks_exact(op.len)) {
                     let mean = if op.rms { 0.0 } else { sum_by(x, |v| v) / op.len as f32 };
                     let var = sum_by(x, |v| (v - mean) * (v - mean)) / op.len as f32;

@@ -1,7 +1,9 @@
 //! Runs plans on the processor, on threads of its own; operations that take little time run by `ops/`'s plain functions.
 
+mod amx;
 mod attention;
 mod attention_map;
+mod bf16x3;
 mod glu;
 mod int8;
 mod layer_norm;
@@ -58,6 +60,12 @@ impl CpuExecutor {
     #[must_use]
     pub fn has_dot_products() -> bool {
         int8::dot_products()
+    }
+
+    /// Whether this processor has matrix instructions for bfloat16 and bytes (Intel's AMX), which all products in blocks then use.
+    #[must_use]
+    pub fn has_matrix_instructions() -> bool {
+        amx::Amx::here().is_some()
     }
 
     /// Runs a closure on a thread of the pool; a panic of it is the caller's.

@@ -76,13 +76,23 @@ impl Packed {
         self.n * self.k
     }
 
-    /// The values behind those of panel `i` in rows `part` of k that a walk through the panels reads next: f32 alone, because
-    /// halves are half as much to read.
-    pub fn next_panel(&self, i: usize, part: &Range<usize>) -> &[f32] {
+    /// How many parts in bfloat16 hold each value exactly.
+    pub fn parts(&self) -> usize {
+        match self.values {
+            Values::Bf16(_) => 1,
+            Values::F16(_) => 2,
+            Values::F32(_) => 3,
+        }
+    }
+
+    /// What lies behind panel `i` in rows `part` of k, which a walk through the panels reads next.
+    pub fn next_panel(&self, i: usize, part: &Range<usize>) -> &[u8] {
         let (cols, next) = (self.shape.cols, (i + 1) * self.k);
+        let range = (next + part.start) * cols..(next + part.end) * cols;
         match &self.values {
-            Values::F32(values) => values.get((next + part.start) * cols..(next + part.end) * cols).unwrap_or_default(),
-            Values::F16(_) | Values::Bf16(_) => &[],
+            Values::F32(values) => bytemuck::cast_slice(values.get(range).unwrap_or_default()),
+            Values::F16(values) => bytemuck::cast_slice(values.get(range).unwrap_or_default()),
+            Values::Bf16(values) => bytemuck::cast_slice(values.get(range).unwrap_or_default()),
         }
     }
 
@@ -152,6 +162,11 @@ pub type Rows = (usize, usize);
 pub fn tiles(m: usize, most: usize) -> Vec<Rows> {
     let count = m.div_ceil(most);
     (0..count).map(|i| (i * m / count, (i + 1) * m / count - i * m / count)).collect()
+}
+
+/// Divides `m` rows into tiles of `most` rows; the last one has the rest.
+pub fn blocks(m: usize, most: usize) -> Vec<Rows> {
+    (0..m).step_by(most).map(|first| (first, most.min(m - first))).collect()
 }
 
 /// Number of rows of all tiles together.

@@ -1,5 +1,8 @@
 //! Announces what will be read soon, so that memory delivers it while something else is computed.
 
+/// Bytes of a cache line.
+pub const LINE: usize = 64;
+
 /// Asks for the cache line at `values[at]` to be brought near, into the second level's cache. Nothing happens behind the end,
 /// and on processors for which Rust has no such instruction yet.
 #[inline(always)]

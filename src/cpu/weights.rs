@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::amx::Amx;
 use super::int8;
 use super::linear::Matrix;
 use super::memory::zeros;
@@ -54,10 +55,12 @@ pub fn load(loader: &dyn WeightLoader, graph: &Graph, known: &HashSet<WeightRef>
                 // Only the blocks are rounded: patch embedding and head take little time, and their errors reach the result
                 // undamped.
                 let block = at.name.trim_start_matches("text.").starts_with("blocks.");
-                Weight::Matrix(if graph.precision() == Precision::I8 && block && k <= int8::LARGEST_K {
-                    Matrix::Int8(int8::Weights::new(&values, n, k))
-                } else {
-                    Matrix::F32(Packed::new(&values, n, k))
+                Weight::Matrix(match Amx::here() {
+                    _ if graph.precision() == Precision::I8 && block && k <= int8::LARGEST_K => {
+                        Matrix::Int8(int8::Weights::new(&values, n, k))
+                    }
+                    Some(amx) if block => Matrix::Bf16x3(amx, Packed::new(&values, n, k)),
+                    _ => Matrix::F32(Packed::new(&values, n, k)),
                 })
             }
             _ => Weight::Plain(values),

@@ -9,7 +9,8 @@ use crate::ops::Cost;
 pub struct Peak {
     /// f32 arithmetic outside matrix cores, in FLOP per second; a multiply-add counts as two.
     pub fma: f64,
-    /// f16 products with f32 sums on matrix cores, in FLOP per second; `None` if the session does not use matrix cores.
+    /// Products with f32 sums by matrix cores, in FLOP per second: those of f16 on a GPU, on the processor those of f32 in parts
+    /// of bfloat16, counted as operations on f32. `None` if no such cores are used.
     pub matrix: Option<f64>,
     /// Bytes read plus bytes written per second by a copy that is larger than most caches.
     pub copy: f64,

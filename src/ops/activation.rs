@@ -47,18 +47,20 @@ impl Activation {
         })
     }
 
-    /// The function's value at `x`. `exp` is passed in so that faster implementations can use the same formulas.
+    /// The function's value at `x`. `exp` and `mul_add` (`a·b + c`) are passed in so that faster implementations can use the same
+    /// formulas.
     #[inline(always)]
     #[must_use]
-    pub fn apply_with(self, x: f32, exp: impl Fn(f32) -> f32) -> f32 {
+    pub fn apply_with(self, x: f32, exp: impl Fn(f32) -> f32, mul_add: impl Fn(f32, f32, f32) -> f32) -> f32 {
         match self {
             Activation::None => x,
             Activation::Gelu => {
                 // relu(x) − |x|/2·erfc(|x|/√2): no cancellation on the negative side, no branch.
                 let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
-                let t = 1.0 / (1.0 + ERFC[0] * z);
-                let poly = t * (ERFC[1] + t * (ERFC[2] + t * (ERFC[3] + t * (ERFC[4] + t * ERFC[5]))));
-                x.max(0.0) - 0.5 * x.abs() * poly * exp(-z * z)
+                let t = 1.0 / mul_add(ERFC[0], z, 1.0);
+                let poly = mul_add(t, ERFC[5], ERFC[4]);
+                let poly = mul_add(t, mul_add(t, mul_add(t, poly, ERFC[3]), ERFC[2]), ERFC[1]);
+                mul_add(-0.5 * x.abs(), t * poly * exp(-z * z), x.max(0.0))
             }
             // 0.5·(1 + tanh(u)) = σ(2u), which can't overflow once its exponent is bounded.
             Activation::GeluTanh => x * sigmoid(1.595_769 * (x + 0.044_715 * x * x * x), exp),
@@ -79,7 +81,7 @@ impl Activation {
     /// The function's value at `x`.
     #[must_use]
     pub fn apply(self, x: f32) -> f32 {
-        self.apply_with(x, f32::exp)
+        self.apply_with(x, f32::exp, |a, b, c| a * b + c)
     }
 }
 

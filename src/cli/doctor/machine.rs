@@ -104,6 +104,7 @@ fn instructions() -> String {
     let i8 = if CpuExecutor::has_dot_products() { "VNNI for i8" } else { "no VNNI, so that i8 is slower than f32" };
     #[cfg(target_arch = "x86_64")]
     return match (pulp::x86::V3::try_new().is_some(), pulp::x86::V4::try_new().is_some()) {
+        (_, true) if CpuExecutor::has_matrix_instructions() => "AVX-512 and AMX are used, for f32 and i8".to_owned(),
         (_, true) => format!("AVX-512 is used, {i8}"),
         (true, false) => format!("AVX2 and FMA are used, there is no AVX-512, {i8}"),
         (false, false) => "neither AVX2 with FMA nor AVX-512, so that the processor is slow".to_owned(),
