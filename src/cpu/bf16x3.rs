@@ -81,6 +81,7 @@ mod tests {
 
     use super::*;
     use crate::cpu::linear::{Matrix, run};
+    use crate::cpu::pages::Arena;
     use crate::model::random::HashedValues;
     use crate::ops::{Data, Linear};
 
@@ -95,9 +96,9 @@ mod tests {
             eprintln!("skipped: this processor has no matrix instructions, or the system does not let them be used");
             return None;
         };
-        let matrix = Matrix::Bf16x3(amx, Packed::new(w, op.n, op.k));
+        let matrix = Matrix::Bf16x3(amx, Packed::new(&mut Arena::small(), w, op.n, op.k).unwrap());
         let mut out = vec![0.0; op.m * op.n];
-        run(op, &[Some(Data::F32(x)), None, None, None, None], Some(&matrix), &mut Vec::new(), &mut out);
+        run(op, &[Some(Data::F32(x)), None, None, None, None], Some(&matrix), &mut Vec::new(), &mut out).unwrap();
         Some(out)
     }
 
@@ -108,7 +109,7 @@ mod tests {
             let x = values("x", m * k);
             for (parts, narrow) in [3, 2, 1].into_iter().zip(kinds) {
                 let w: Vec<f32> = values("w", n * k).into_iter().map(narrow).collect();
-                assert_eq!(Packed::new(&w, n, k).parts(), parts, "{m}x{n}x{k}");
+                assert_eq!(Packed::new(&mut Arena::small(), &w, n, k).unwrap().parts(), parts, "{m}x{n}x{k}");
                 let Some(got) = product(&x, &w, &Linear::new(m, k, n)) else { return };
                 for (i, x) in x.chunks_exact(k).enumerate() {
                     for (j, w) in w.chunks_exact(k).enumerate() {

@@ -11,6 +11,7 @@ mod linear;
 mod math;
 mod memory;
 mod pack;
+mod pages;
 mod peak;
 mod pool;
 mod prefetch;

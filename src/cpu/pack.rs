@@ -7,6 +7,10 @@ use half::{bf16, f16};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::amx::Line;
+use super::pages::{Arena, Stored};
+use crate::error::Result;
+
 /// The most rows of a register tile. With two vectors per row, 28 of the 32 registers hold sums.
 pub const MOST_ROWS: usize = 14;
 
@@ -45,30 +49,31 @@ pub struct Packed {
 
 /// Values in the narrowest type that holds each exactly, so that a file in half precision takes no more memory than on disk.
 enum Values {
-    F32(Vec<f32>),
-    F16(Vec<f16>),
-    Bf16(Vec<bf16>),
+    F32(Stored),
+    F16(Stored),
+    Bf16(Stored),
 }
 
 impl Packed {
-    pub fn new(weight: &[f32], n: usize, k: usize) -> Packed {
+    /// Lays out `weight [n, k]`, which can be used once the arena is closed.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    pub fn new(arena: &mut Arena, weight: &[f32], n: usize, k: usize) -> Result<Packed> {
         let shape = Shape::here();
         let cols = shape.cols;
         let len = n.div_ceil(cols) * cols * k;
         let values = if weight.par_iter().all(|value| value.to_bits() & 0xFFFF == 0) {
-            let mut values = vec![bf16::ZERO; len];
-            fill(&mut values, weight, k, cols, |to, from| to.convert_from_f32_slice(from));
-            Values::Bf16(values)
+            let store = |to: &mut [bf16], from: &[f32]| to.convert_from_f32_slice(from);
+            Values::Bf16(stored(arena, len, |values| fill(values, weight, k, cols, store))?)
         } else if weight.par_chunks(BLOCK).all(fits_f16) {
-            let mut values = vec![f16::ZERO; len];
-            fill(&mut values, weight, k, cols, |to, from| to.convert_from_f32_slice(from));
-            Values::F16(values)
+            let store = |to: &mut [f16], from: &[f32]| to.convert_from_f32_slice(from);
+            Values::F16(stored(arena, len, |values| fill(values, weight, k, cols, store))?)
         } else {
-            let mut values = vec![0.0; len];
-            fill(&mut values, weight, k, cols, |to, from| to.copy_from_slice(from));
-            Values::F32(values)
+            let store = |to: &mut [f32], from: &[f32]| to.copy_from_slice(from);
+            Values::F32(stored(arena, len, |values| fill(values, weight, k, cols, store))?)
         };
-        Packed { values, shape, n, k }
+        Ok(Packed { values, shape, n, k })
     }
 
     /// Number of values, without padding.
@@ -90,9 +95,9 @@ impl Packed {
         let (cols, next) = (self.shape.cols, (i + 1) * self.k);
         let range = (next + part.start) * cols..(next + part.end) * cols;
         match &self.values {
-            Values::F32(values) => bytemuck::cast_slice(values.get(range).unwrap_or_default()),
-            Values::F16(values) => bytemuck::cast_slice(values.get(range).unwrap_or_default()),
-            Values::Bf16(values) => bytemuck::cast_slice(values.get(range).unwrap_or_default()),
+            Values::F32(values) => bytes_of::<f32>(values, range),
+            Values::F16(values) => bytes_of::<f16>(values, range),
+            Values::Bf16(values) => bytes_of::<bf16>(values, range),
         }
     }
 
@@ -101,21 +106,34 @@ impl Packed {
         let cols = self.shape.cols;
         let range = (i * self.k + part.start) * cols..(i * self.k + part.end) * cols;
         if let Values::F32(values) = &self.values {
-            return &values[range];
+            return &bytemuck::cast_slice(values)[range];
         }
         room.resize(room.len().max(range.len()), 0.0);
         let room = &mut room[..range.len()];
         match &self.values {
             Values::F32(_) => {}
             Values::F16(values) => pulp::Arch::new().dispatch(|| {
-                room.iter_mut().zip(&values[range]).for_each(|(to, from)| *to = widened(from.to_bits()));
+                let values: &[f16] = &bytemuck::cast_slice(values)[range];
+                room.iter_mut().zip(values).for_each(|(to, from)| *to = widened(from.to_bits()));
             }),
             Values::Bf16(values) => pulp::Arch::new().dispatch(|| {
-                room.iter_mut().zip(&values[range]).for_each(|(to, from)| *to = from.to_f32());
+                let values: &[bf16] = &bytemuck::cast_slice(values)[range];
+                room.iter_mut().zip(values).for_each(|(to, from)| *to = from.to_f32());
             }),
         }
         room
     }
+}
+
+/// Memory for `len` values, filled by `fill`.
+fn stored<T: bytemuck::Pod>(arena: &mut Arena, len: usize, fill: impl FnOnce(&mut [T])) -> Result<Stored> {
+    let lines = (len * size_of::<T>()).div_ceil(size_of::<Line>());
+    arena.store(lines, |lines| fill(&mut bytemuck::cast_slice_mut(lines)[..len]))
+}
+
+/// Some of the values as bytes; none if there are not so many.
+fn bytes_of<T: bytemuck::Pod>(lines: &[Line], range: Range<usize>) -> &[u8] {
+    bytemuck::cast_slice(lines).get(range.start * size_of::<T>()..range.end * size_of::<T>()).unwrap_or_default()
 }
 
 /// Number of values that are converted at a time.
@@ -225,7 +243,7 @@ mod tests {
         endless[3] = f32::INFINITY;
         let cols = Shape::here().cols;
         for (weight, bytes) in [(&halves, 2), (&short, 2), (&one_off, 4), (&endless, 4)] {
-            let packed = Packed::new(weight, 70, 9);
+            let packed = Packed::new(&mut Arena::small(), weight, 70, 9).unwrap();
             let size = match &packed.values {
                 Values::F32(_) => 4,
                 Values::F16(_) | Values::Bf16(_) => 2,

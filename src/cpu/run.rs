@@ -116,7 +116,7 @@ fn run_with(
     }
     op.check(&given, out.len())?;
     match op {
-        Op::Linear(op) => linear::run(op, operands, matrix, scratch, out),
+        Op::Linear(op) => linear::run(op, operands, matrix, scratch, out)?,
         Op::Attention(op) => attention::run(op, operands, scratch, out),
         Op::AttentionMap(op) => attention_map::run(op, operands, out),
         Op::LayerNorm(op) => layer_norm::run(op, operands, out),

@@ -8,6 +8,7 @@ use super::int8;
 use super::linear::Matrix;
 use super::memory::zeros;
 use super::pack::Packed;
+use super::pages::Arena;
 use crate::error::Result;
 use crate::graph::{Graph, Precision, TensorId, WeightRef};
 use crate::model::WeightLoader;
@@ -42,7 +43,7 @@ pub fn of_tensors(weights: &Weights, graph: &Graph) -> Option<OfTensors> {
 pub fn load(loader: &dyn WeightLoader, graph: &Graph, known: &HashSet<WeightRef>) -> Result<Weights> {
     let products = graph.nodes().iter().filter(|node| matches!(node.op, Op::Linear(_)));
     let matrices: HashSet<TensorId> = products.filter_map(|node| node.inputs[1]).collect();
-    let mut loaded = Weights::new();
+    let (mut loaded, mut arena) = (Weights::new(), Arena::large());
     for (id, at) in graph.weight_ids() {
         if known.contains(at) || loaded.contains_key(at) {
             continue;
@@ -57,10 +58,10 @@ pub fn load(loader: &dyn WeightLoader, graph: &Graph, known: &HashSet<WeightRef>
                 let block = at.name.trim_start_matches("text.").starts_with("blocks.");
                 Weight::Matrix(match Amx::here() {
                     _ if graph.precision() == Precision::I8 && block && k <= int8::LARGEST_K => {
-                        Matrix::Int8(int8::Weights::new(&values, n, k))
+                        Matrix::Int8(int8::Weights::new(&mut arena, &values, n, k)?)
                     }
-                    Some(amx) if block => Matrix::Bf16x3(amx, Packed::new(&values, n, k)),
-                    _ => Matrix::F32(Packed::new(&values, n, k)),
+                    Some(amx) if block => Matrix::Bf16x3(amx, Packed::new(&mut arena, &values, n, k)?),
+                    _ => Matrix::F32(Packed::new(&mut arena, &values, n, k)?),
                 })
             }
             _ => Weight::Plain(values),

@@ -5,13 +5,17 @@
 //! `Σ x·w ≈ scale·(step·Σ q·p + lo·Σ p)`, where `Σ p` is computed at load. The integer sums are exact with any instructions.
 
 mod dot;
+mod rows;
 
 use rayon::prelude::*;
 
 use self::dot::Dot;
+use self::rows::Values;
+pub use self::rows::{Activations, round};
 use super::amx::{self, Amx, BYTE_STEP, Line, Ready, TILE};
-use super::math::{Math, vectorized};
-use super::pack::{MOST_ROWS, Rows, blocks, by_tile, rows_of, tiles};
+use super::pack::{MOST_ROWS, Rows, blocks, tiles};
+use super::pages::{Arena, Stored};
+use crate::error::Result;
 
 /// The most rows of a register tile.
 const ROWS: usize = MOST_ROWS;
@@ -51,7 +55,7 @@ impl Kernel {
 /// A weight in panels of [`COLS`] columns: `[panels][k / 4][cols][4]`, padded with zeros to whole steps of matrix instructions.
 pub struct Weights {
     kernel: Kernel,
-    values: Vec<Line>,
+    values: Stored,
     /// For each column, including the padding of the last panel: its scale and the sum of its rounded values.
     columns: Vec<[f32; 2]>,
     n: usize,
@@ -60,34 +64,19 @@ pub struct Weights {
 
 impl Weights {
     /// `weight` is `[n, k]`.
-    pub fn new(weight: &[f32], n: usize, k: usize) -> Weights {
-        Weights::with(Kernel::best(), weight, n, k)
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    pub fn new(arena: &mut Arena, weight: &[f32], n: usize, k: usize) -> Result<Weights> {
+        Weights::with(Kernel::best(), arena, weight, n, k)
     }
 
-    fn with(kernel: Kernel, weight: &[f32], n: usize, k: usize) -> Weights {
+    fn with(kernel: Kernel, arena: &mut Arena, weight: &[f32], n: usize, k: usize) -> Result<Weights> {
         let (panels, padded) = (n.div_ceil(COLS), k.next_multiple_of(BYTE_STEP));
-        let mut lines = vec![Line::ZERO; panels * COLS * padded / size_of::<Line>()];
-        let values: &mut [i8] = bytemuck::cast_slice_mut(&mut lines);
+        let lines = panels * COLS * padded / size_of::<Line>();
         let mut columns = vec![[0.0; 2]; panels * COLS];
-        let panels = values.par_chunks_mut((COLS * padded).max(1)).zip(columns.par_chunks_mut(COLS));
-        panels.enumerate().for_each(|(i, (panel, columns))| {
-            let rows = weight[i * COLS * k..].chunks_exact(k.max(1));
-            for (j, (row, column)) in rows.zip(columns).enumerate() {
-                // A NaN in the weights must stay visible in the result.
-                let largest =
-                    row.iter().fold(0.0f32, |most, w| if w.abs() > most || w.is_nan() { w.abs() } else { most });
-                let scale = largest / 127.0;
-                let inverse = if scale > f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 };
-                let mut sum = 0i32;
-                for (at, w) in row.iter().enumerate() {
-                    let value = (w * inverse).round_ties_even() as i8;
-                    panel[(at / GROUP * COLS + j) * GROUP + at % GROUP] = value;
-                    sum += i32::from(value);
-                }
-                *column = [scale, sum as f32];
-            }
-        });
-        Weights { kernel, values: lines, columns, n, k }
+        let values = arena.store(lines, |lines| lay_out(bytemuck::cast_slice_mut(lines), &mut columns, weight, k))?;
+        Ok(Weights { kernel, values, columns, n, k })
     }
 
     /// The most rows of a tile.
@@ -136,97 +125,26 @@ impl Weights {
     }
 }
 
-/// Rounded activations.
-pub struct Activations<'a> {
-    /// Step and smallest value of every row.
-    ranges: &'a [[f32; 2]],
-    values: Values<'a>,
-}
-
-enum Values<'a> {
-    /// Groups of four bytes by tile: `[k / 4][rows]`.
-    Groups(&'a [u32]),
-    /// `[tile of rows][step along k][16 rows]` lines. In the last tile, behind the last row, there may be anything.
-    Lines(&'a [Line]),
-}
-
-/// Rounds `x [m, k]` to bytes, row by row. The bytes are stored in `room`.
-pub fn round<'a>(x: &[f32], weights: &Weights, tiles: &[Rows], room: &'a mut Vec<f32>) -> Activations<'a> {
-    let (k, steps, m) = (weights.k, weights.steps(), rows_of(tiles));
-    let groups = steps * BYTE_STEP / GROUP;
-    // Ranges first, on lines of their own.
-    let (ranges_len, tall) = (m.div_ceil(BYTE_STEP / 8), m.div_ceil(TILE) * TILE);
-    let (ranges, lines) = amx::lines(room, ranges_len + tall * steps).split_at_mut(ranges_len);
-    let ranges = &mut bytemuck::cast_slice_mut::<Line, [f32; 2]>(ranges)[..m];
-    let rounded = |row: usize, line: &mut [Line]| {
-        let row = &x[row * k..][..k];
-        vectorized(
-            #[inline(always)]
-            |math| round_row(math, row, bytemuck::cast_slice_mut(line)),
-        )
-    };
-    if weights.amx().is_some() {
-        let tiles = lines.par_chunks_mut((TILE * steps).max(1)).zip(ranges.par_chunks_mut(TILE));
-        tiles.enumerate().for_each(|(i, (tile, ranges))| {
-            let mut line = vec![Line::ZERO; steps];
-            for (j, range) in ranges.iter_mut().enumerate() {
-                *range = rounded(i * TILE + j, &mut line);
-                tile[j..].iter_mut().step_by(TILE).zip(&line).for_each(|(to, part)| *to = *part);
+/// Rounds `weight [n, k]` to panels, and to scales and sums of its columns.
+fn lay_out(values: &mut [i8], columns: &mut [[f32; 2]], weight: &[f32], k: usize) {
+    let padded = k.next_multiple_of(BYTE_STEP);
+    let panels = values.par_chunks_mut((COLS * padded).max(1)).zip(columns.par_chunks_mut(COLS));
+    panels.enumerate().for_each(|(i, (panel, columns))| {
+        let rows = weight[i * COLS * k..].chunks_exact(k.max(1));
+        for (j, (row, column)) in rows.zip(columns).enumerate() {
+            // A NaN in the weights must stay visible in the result.
+            let largest = row.iter().fold(0.0f32, |most, w| if w.abs() > most || w.is_nan() { w.abs() } else { most });
+            let scale = largest / 127.0;
+            let inverse = if scale > f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 };
+            let mut sum = 0i32;
+            for (at, w) in row.iter().enumerate() {
+                let value = (w * inverse).round_ties_even() as i8;
+                panel[(at / GROUP * COLS + j) * GROUP + at % GROUP] = value;
+                sum += i32::from(value);
             }
-        });
-        return Activations { ranges, values: Values::Lines(lines) };
-    }
-    let values = &mut bytemuck::cast_slice_mut::<Line, u32>(lines)[..m * groups];
-    let parts = by_tile(values, groups, tiles).into_par_iter().zip(by_tile(ranges, 1, tiles));
-    parts.for_each(|(((first, rows), part), (_, ranges))| {
-        let mut line = vec![Line::ZERO; steps];
-        for (j, range) in ranges.iter_mut().enumerate() {
-            *range = rounded(first + j, &mut line);
-            let groups: &[u32] = bytemuck::cast_slice(&line);
-            part[j..].iter_mut().step_by(rows).zip(groups).for_each(|(to, group)| *to = *group);
+            *column = [scale, sum as f32];
         }
     });
-    Activations { ranges, values: Values::Groups(values) }
-}
-
-/// Rounds one row to groups of four bytes, and returns its step and smallest value. Both are NaN if a value of the row is not finite.
-#[inline(always)]
-fn round_row(math: Math, row: &[f32], out: &mut [u32]) -> [f32; 2] {
-    const LANES: usize = 16;
-    let (mut lo, mut hi, mut bad) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES], [0.0f32; LANES]);
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    // Comparisons, which are one instruction each, unlike `min` and `max`: NaN shows in `bad`.
-    for chunk in chunks {
-        for i in 0..LANES {
-            lo[i] = if chunk[i] < lo[i] { chunk[i] } else { lo[i] };
-            hi[i] = if chunk[i] > hi[i] { chunk[i] } else { hi[i] };
-            bad[i] = math.mul_add(chunk[i], 0.0, bad[i]);
-        }
-    }
-    for (i, value) in rest.iter().enumerate() {
-        (lo[i], hi[i], bad[i]) = (lo[i].min(*value), hi[i].max(*value), bad[i] + value * 0.0);
-    }
-    let bad: f32 = bad.iter().sum();
-    let (lo, hi) = (lo.into_iter().fold(f32::INFINITY, f32::min), hi.into_iter().fold(f32::NEG_INFINITY, f32::max));
-    let step = (hi - lo) / 255.0;
-    let inverse = if step > f32::MIN_POSITIVE { 1.0 / step } else { 0.0 };
-    // Adding 1.5·2²³ puts the nearest integer into the lowest bits.
-    let byte = |value: f32| ((value - lo) * inverse + 12_582_912.0).to_bits() as u8;
-    let (chunks, rest) = row.as_chunks::<{ GROUP * LANES }>();
-    let (lines, tail) = out.as_chunks_mut::<LANES>();
-    for (line, chunk) in lines.iter_mut().zip(chunks) {
-        let bytes = chunk.map(byte);
-        let groups = bytes.as_chunks::<GROUP>().0;
-        *line = std::array::from_fn(|i| u32::from_le_bytes(groups[i]));
-    }
-    // The padding of the last group is multiplied by weights of zero.
-    let tail = lines[chunks.len()..].as_flattened_mut().iter_mut().chain(tail);
-    for (group, out) in rest.chunks(GROUP).zip(tail) {
-        let mut bytes = [0; GROUP];
-        bytes.iter_mut().zip(group).for_each(|(to, value)| *to = byte(*value));
-        *out = u32::from_le_bytes(bytes);
-    }
-    [step + bad, lo + bad]
 }
 
 impl Activations<'_> {
@@ -326,7 +244,7 @@ mod tests {
     }
 
     fn product_by(kernel: Kernel, x: &[f32], w: &[f32], (m, n, k): (usize, usize, usize)) -> Vec<f32> {
-        let (weights, mut room) = (Weights::with(kernel, w, n, k), Vec::new());
+        let (weights, mut room) = (Weights::with(kernel, &mut Arena::small(), w, n, k).unwrap(), Vec::new());
         let tiles = weights.tiles(m);
         let x = round(x, &weights, &tiles, &mut room);
         let mut out = vec![0.0; m * n];

@@ -16,6 +16,8 @@ use self::factors::{Factors, Room};
 use self::tile::{Product, Tile};
 use super::amx::Amx;
 use super::pack::{Packed, Rows};
+use super::pages::Arena;
+use crate::error::Result;
 use crate::ops::{Data, Linear, Operands};
 
 /// Number of tasks per thread: enough that no thread waits long for the last task.
@@ -27,16 +29,25 @@ thread_local! {
 }
 
 /// `operands` are those of [`Linear`]. With `matrix`, that weight is used, which is already laid out.
-pub fn run(op: &Linear, operands: &Operands<'_>, matrix: Option<&Matrix>, scratch: &mut Vec<f32>, out: &mut [f32]) {
+///
+/// # Errors
+/// [`crate::Error::OutOfMemory`] if there is no room to lay out the weight.
+pub fn run(
+    op: &Linear,
+    operands: &Operands<'_>,
+    matrix: Option<&Matrix>,
+    scratch: &mut Vec<f32>,
+    out: &mut [f32],
+) -> Result<()> {
     let [x, w, bias, gamma, residual] = [0, 1, 2, 3, 4].map(|i| operands[i].map_or(&[][..], Data::f32));
     if op.m == 0 || op.n == 0 {
-        return;
+        return Ok(());
     }
     let fresh;
     let matrix = match matrix {
         Some(matrix) => matrix,
         None => {
-            fresh = Matrix::F32(Packed::new(w, op.n, op.k));
+            fresh = Matrix::F32(Packed::new(&mut Arena::small(), w, op.n, op.k)?);
             &fresh
         }
     };
@@ -48,6 +59,7 @@ pub fn run(op: &Linear, operands: &Operands<'_>, matrix: Option<&Matrix>, scratc
     let product = Product { op, factors, bias, gamma, residual };
     let rows = out[first..].chunks_mut(op.ld).take(op.m).map(|row| &mut row[op.y_col..op.y_col + op.n]).collect();
     split(&product, &tiles, rows).into_par_iter().for_each(|task| task.run(&product));
+    Ok(())
 }
 
 /// The part of the output that one task computes: some tiles of rows and some columns.
