@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! kernel-report --hlsl=FOLDER
+//! kernel-report --fxc=FOLDER
 //! kernel-report [--check] [--every] [--assembly] [--width=N] [KERNEL]
 //! ```
 //!
-//! `--hlsl` writes every variant that DX12 may get as HLSL to a new folder, and their list. `--check` prints faults alone, and ends with 1 if there are any. `--every` makes a
+//! `--hlsl` writes every variant that DX12 may get as HLSL to a new folder, and their list; `--fxc` those alone that it may get where
+//! FXC compiles, in the older language of FXC. `--check` prints faults alone, and ends with 1 if there are any. `--every` makes a
 //! generation that the driver does not know a fault. `--assembly` prints the machine code too. `--width=32` takes the
 //! kernels that a GPU with subgroups of this width alone would be given, such as NVIDIA's, which a GPU of AMD's never is. KERNEL
 //! is a part of the names of the kernels that are wanted. `RADV_PERFTEST` and other variables of the driver act as usual.
@@ -25,14 +27,16 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     let kernel = arguments.iter().find(|argument| !argument.starts_with("--")).map_or("", String::as_str);
-    if let Some(folder) = arguments.iter().find_map(|argument| argument.strip_prefix("--hlsl=")) {
-        return match write_hlsl(folder.as_ref()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(reason) => {
-                eprintln!("{reason}");
-                ExitCode::FAILURE
-            }
-        };
+    for (option, model) in [("--hlsl=", ShaderModel::V6_2), ("--fxc=", ShaderModel::V5_1)] {
+        if let Some(folder) = arguments.iter().find_map(|argument| argument.strip_prefix(option)) {
+            return match write_hlsl(folder.as_ref(), model) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(reason) => {
+                    eprintln!("{reason}");
+                    ExitCode::FAILURE
+                }
+            };
+        }
     }
     let width = arguments.iter().find_map(|argument| argument.strip_prefix("--width=")?.parse().ok());
     if has("--measure") {
@@ -74,16 +78,17 @@ fn main() -> ExitCode {
     if has("--check") && bad > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Writes every variant that DX12 may get in shader model 6.2, and `list.tsv`: file, entry point, precision, name.
-fn write_hlsl(folder: &Path) -> Result<(), String> {
+/// Writes every variant that DX12 may get with a shader model, and `list.tsv`: file, entry point, precision, name.
+fn write_hlsl(folder: &Path, model: ShaderModel) -> Result<(), String> {
     std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
     let mut list = String::new();
     let mut number = 0;
     variants::each(|variant| {
-        if !variant.is_for_dx12() {
+        let wanted = if model == ShaderModel::V5_1 { variant.is_for_fxc() } else { variant.is_for_dx12() };
+        if !wanted {
             return Ok(());
         }
-        let (text, entry) = translated::hlsl(&variant.module, ShaderModel::V6_2)?;
+        let (text, entry) = translated::hlsl(&variant.module, model)?;
         list.push_str(&format!("{number}.hlsl\t{entry}\t{}\t{}\n", variant.precision.name(), variant.name));
         number += 1;
         std::fs::write(folder.join(format!("{}.hlsl", number - 1)), text).map_err(|error| error.to_string())

@@ -25,6 +25,12 @@ impl Variant {
     pub fn is_for_dx12(&self) -> bool {
         self.needs != Needs::Matrices && self.memory <= 32_768
     }
+
+    /// Whether a DX12 adapter can be given it where FXC compiles (model 5.1), which knows neither subgroups nor 16-bit floats.
+    #[must_use]
+    pub fn is_for_fxc(&self) -> bool {
+        self.is_for_dx12() && self.needs == Needs::Nothing && self.precision == Precision::F32
+    }
 }
 
 /// The shaders' options.

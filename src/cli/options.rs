@@ -153,9 +153,7 @@ fn say_what_takes_long() -> impl Fn(vit_gpu::Progress) + Send + Sync {
                 std::thread::sleep(LONG);
                 let left = left.load(Ordering::Relaxed);
                 if left > 0 {
-                    super::progress::hidden(|| {
-                        log::info!("waiting for the GPU's driver, which compiles {left} more kernels")
-                    });
+                    log::info!("waiting for the GPU's driver, which compiles {left} more kernels");
                 }
             });
         });

@@ -1,5 +1,6 @@
 //! A progress bar that appears after one second, and only if stderr is a terminal.
 
+use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,13 +9,23 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, WeakProgressBar}
 /// The bar that is shown, if any.
 static SHOWN: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
 
+thread_local! {
+    /// Whether this thread hides the bar now.
+    static HIDING: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Hides the bar while `print` runs.
 pub fn hidden<R>(print: impl FnOnce() -> R) -> R {
-    let bar = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(WeakProgressBar::upgrade);
-    match bar {
-        Some(bar) => bar.suspend(print),
-        None => print(),
+    // The bar is locked while `print` runs, and the lock waits for ever where the same thread takes it once more.
+    if HIDING.get() {
+        return print();
     }
+    let bar = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(WeakProgressBar::upgrade);
+    let Some(bar) = bar else { return print() };
+    HIDING.set(true);
+    let printed = bar.suspend(print);
+    HIDING.set(false);
+    printed
 }
 
 /// A progress bar; dropping it removes it from the terminal.
@@ -84,5 +95,24 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_while_the_bar_is_hidden_may_hide_it_again() {
+        let bar = ProgressBar::new(1);
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+        *SHOWN.lock().unwrap() = Some(bar.downgrade());
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            hidden(|| hidden(|| ()));
+            // And from then on as before: another thread waits while this one has the bar.
+            sender.send(hidden(|| HIDING.get()))
+        });
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(20)), Ok(true));
     }
 }

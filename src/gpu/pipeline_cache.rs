@@ -1,4 +1,5 @@
-//! Keeps the code that the driver compiled on disk for the next start. This is for Vulkan only; Metal and DX12 drivers keep their own cache.
+//! Keeps the code that the driver compiled on disk for the next start. This is for Vulkan only: wgpu offers it nowhere else.
+//! Metal and DX12 drivers keep a cache of their own, but FXC or DXC, which come before DX12's driver, compile at every start.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use vit_gpu::internals::checkpoint::Tensors;
 
-use crate::compare::{EXACT, assert_close};
+use crate::compare::{EXACT, assert_close, missing};
 use crate::device;
 use crate::models::goldens;
 
@@ -87,8 +87,10 @@ fn a_bad_image_among_good_ones_is_reported_in_its_place() {
     let output = run(&["classify", folder, "-d", "cpu", "-f", "jsonl", "-k", "99", "--batch-size", "2"]);
     assert_eq!(output.status.code(), Some(1));
     let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let names: Vec<_> =
-        lines.iter().map(|line| line["image"].as_str().unwrap().strip_prefix(folder).unwrap()).collect();
+    let names: Vec<_> = lines
+        .iter()
+        .map(|line| line["image"].as_str().unwrap().strip_prefix(folder).unwrap().replace('\\', "/"))
+        .collect();
     assert_eq!(names, ["/a.png", "/b.PNG", "/below/c.png"]);
     assert!(lines[0]["error"].as_str().unwrap().contains("not an image in a supported format"));
     assert_eq!(lines[1]["predictions"].as_array().unwrap().len(), 10, "top-k is clamped");
@@ -122,7 +124,7 @@ fn mistakes_are_one_line_with_the_right_exit_code() {
     let text = tempfile::Builder::new().suffix(".png").tempfile().unwrap();
     fs::write(text.path(), "text").unwrap();
     fails(&["classify", text.path().to_str().unwrap(), "-d", "cpu", "-q"], 1, "not an image in a supported format");
-    fails(&["classify", "none.png", "-d", "cpu", "-q"], 1, "none.png: No such file");
+    fails(&["classify", "none.png", "-d", "cpu", "-q"], 1, &format!("none.png: {}", missing("none.png")));
     fails(&["classify", empty], 2, "no images in this folder");
     fails(&["classify", CAT, "--device", "Quantum 9000"], 2, "no adapter's name contains it");
     fails(&["classify", CAT, "--model", empty], 2, "the folder has no .safetensors file");

@@ -1,5 +1,10 @@
 //! Comparators and their named tolerances. A difference, a NaN, a missing element: all fail.
 
+/// What this system says of a file or folder that is not there.
+pub fn missing(path: impl AsRef<std::path::Path>) -> String {
+    std::fs::metadata(path).unwrap_err().to_string()
+}
+
 /// Sums of a few hundred products in another order.
 pub const OP: Tolerance = Tolerance { absolute: 1e-5, relative: 1e-5 };
 /// A whole f32 model against PyTorch: design goal, 1e-4 + 1e-4·|reference|.

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::cli::{fails, run, stdout};
+use crate::compare::missing;
 use crate::device;
 use crate::models::goldens;
 
@@ -126,7 +127,7 @@ fn a_table_of_paths_and_labels_gives_the_same() {
         2,
         "no class `poodle`",
     );
-    fails(&["eval", "--from-csv", "no/such.csv"], 2, "no/such.csv: No such file");
+    fails(&["eval", "--from-csv", "no/such.csv"], 2, &format!("no/such.csv: {}", missing("no/such.csv")));
 }
 
 #[test]
@@ -138,7 +139,7 @@ fn mistakes_are_one_line_with_the_right_exit_code() {
     let output = run(&["eval", dir, "-q"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no images in the folders of this folder"));
-    fails(&["eval", "no/such/folder"], 2, "no/such/folder: No such file");
+    fails(&["eval", "no/such/folder"], 2, &format!("no/such/folder: {}", missing("no/such/folder")));
     let model = |name: &str| goldens().join(name).to_str().unwrap().to_owned();
     picture(&folder.path().join("cat/a.ppm"), [200, 10, 10], 1);
     picture(&folder.path().join("zebra/a.ppm"), [200, 10, 10], 1);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use vit_gpu::index::{Digest, Index, IndexWriter, IndexedModel, Stamp};
 
 use crate::cli::{command, fails, run, stdout};
+use crate::compare::missing;
 use crate::device::root;
 
 /// Writes a small photo that is like no other number's.
@@ -154,7 +155,7 @@ fn a_run_that_is_killed_again_and_again_loses_and_doubles_nothing() {
             Ok(index) => assert_eq!(index.len().unwrap(), vectors(&file).len()),
             Err(error) => {
                 let early = error.to_string();
-                assert!(early.contains("No such file") || early.contains("nothing was indexed yet"), "{early}");
+                assert!(early.contains(&missing(&file)) || early.contains("nothing was indexed yet"), "{early}");
             }
         }
     }
@@ -211,7 +212,7 @@ fn other_models_files_and_arguments_are_refused_in_one_line() {
     fs::write(&vectors, [&[0; 64], &head[64..]].concat()).unwrap();
     both("x.index.0.vectors: these are not the vectors of the index");
     fs::remove_file(&vectors).unwrap();
-    both("x.index.0.vectors: No such file");
+    both(&format!("x.index.0.vectors: {}", missing(&vectors)));
     fs::write(&vectors, &head).unwrap();
     assert!(index(&file, &[], 0).contains("3 unchanged"));
     let sqlite = there.path().join("other.db");

@@ -10,6 +10,7 @@ use parquet::record::{Field, RowAccessor};
 use serde_json::Value;
 
 use crate::cli::{command, fails, run, stdout};
+use crate::compare::missing;
 
 /// A folder with so many images, and two files that are none: the fourth by name, and the last.
 pub fn photos(folder: &Path, count: usize) -> String {
@@ -307,7 +308,7 @@ fn lists_thresholds_and_folders_for_labels() {
         let output = run(&["classify", "--from-file", list.to_str().unwrap(), "-d", "cpu", "-f", "jsonl"]);
         assert_eq!((output.status.code(), stdout(&output).lines().count()), (Some(0), 2));
     }
-    fails(&["classify", "--from-file", "no/list"], 2, "no/list: No such file");
+    fails(&["classify", "--from-file", "no/list"], 2, &format!("no/list: {}", missing("no/list")));
     // The first class has a score of 0.62, the second one of 0.17.
     let count = |threshold: &str, format| {
         let output = run(&["classify", "assets/cat.png", "-d", "cpu", "--threshold", threshold, "-f", format]);
@@ -376,7 +377,7 @@ fn defaults_come_from_variables_and_a_file() {
     let (code, said) = with(&["config"], &[]);
     assert!(code == Some(2) && said.contains("config.toml: line 1: ") && said.contains("modle"), "{said}");
     fs::remove_file(&file).unwrap();
-    assert!(with(&["config"], &[]).1.contains("config.toml: No such file"));
+    assert!(with(&["config"], &[]).1.contains(&format!("config.toml: {}", missing(&file))));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use vit_gpu::internals::checkpoint::Tensors;
 use vit_gpu::{Device, Embedder, Image, Model, Orient, Session, TextEmbedder};
 
 use crate::cli::{fails, run, stdout};
+use crate::compare::missing;
 use crate::device::root;
 use crate::index::{draw, index, said, vectors};
 use crate::models::goldens;
@@ -211,7 +212,7 @@ fn an_export_has_every_photo_once() {
     }
     assert!(wanted.next().is_none());
     fails(&["index", "--export", "x.csv", "--index", &file()], 2, "x.csv: --export must end in .parquet or .npy");
-    fails(&["index", "--export", "no/x.npy", "--index", &file()], 2, "no/x.npy: No such file");
+    fails(&["index", "--export", "no/x.npy", "--index", &file()], 2, &format!("no/x.npy: {}", missing("no/x.npy")));
 }
 
 #[test]

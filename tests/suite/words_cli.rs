@@ -7,6 +7,7 @@ use vit_gpu::internals::checkpoint::Tensors;
 use vit_gpu::{Device, Image, Model, Orient, Session, TextEmbedder, ZeroShot};
 
 use crate::cli::{fails, run, stdout};
+use crate::compare::missing;
 use crate::models::goldens;
 use crate::outputs::{lines, photos, start, wait_for_rows};
 use crate::words::folder;
@@ -88,7 +89,7 @@ fn mistakes_are_named() {
     with(&["--labels", " , "], "--labels names no label");
     with(&["--labels", "a", "--template", "a photo"], "--template \"a photo\" has no {} for the label");
     with(&["--template", "{}"], "--template needs --labels or --labels-file");
-    with(&["--labels-file", "no/file"], "no/file: No such file");
+    with(&["--labels-file", "no/file"], &format!("no/file: {}", missing("no/file")));
     with(&["--labels", "a", "--labels-file", "b"], "cannot be used with");
     let plain = ["classify", "assets/cat.png", "-d", "cpu", "--labels", "a"];
     fails(&plain, 2, "vit-nano-cifar10 can't read texts: it has no text half: name a CLIP or SigLIP model");
