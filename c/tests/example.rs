@@ -1,4 +1,4 @@
-//! The example in C: compiled, run, and compared with what the library gives in Rust.
+//! The example in C: compiled, run, and compared with what the library gives in Rust and what the program gives.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -47,12 +47,27 @@ fn run(program: &Path, arguments: &[&str]) -> Output {
     Command::new(program).args(arguments).current_dir(root()).env("LD_LIBRARY_PATH", built()).output().unwrap()
 }
 
+/// The program's logits for an image, on the processor.
+fn of_the_program(model: &[&str], image: &str, folder: &Path) -> Vec<f32> {
+    let [pixels, results] = ["pixels", "results"].map(|name| folder.join(name).with_extension("safetensors"));
+    let [pixels, results] = [&pixels, &results].map(|path| path.to_str().unwrap());
+    for arguments in [&["preprocess", image, "-o", pixels][..], &["forward", "-d", "cpu", "-i", pixels, "-o", results]]
+    {
+        let ran = run(&built().join("vit-gpu"), &[arguments, model].concat());
+        assert!(ran.status.success(), "{ran:?}");
+    }
+    let bytes = std::fs::read(results).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let values = tensors.tensor("logits").unwrap().data().as_chunks::<4>().0;
+    values.iter().map(|value| f32::from_le_bytes(*value)).collect()
+}
+
 fn lines(bytes: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
 }
 
 #[test]
-fn the_example_gives_the_numbers_of_the_crate() {
+fn the_example_gives_the_numbers_of_the_crate_and_of_the_program() {
     let folder = tempfile::tempdir().unwrap();
     let source = root().join("c/examples/classify.c");
     let program = compiled("classify", &source, &["-lvit_gpu_c"], folder.path());
@@ -73,6 +88,8 @@ fn the_example_gives_the_numbers_of_the_crate() {
         let logits: Vec<f32> = printed[3].split(' ').skip(1).map(|value| value.parse().unwrap()).collect();
         let want = session.logits_each(std::slice::from_ref(&image)).unwrap().remove(0).unwrap();
         assert_eq!(logits, want, "nine digits are enough to give an f32 back");
+        let model = if model == "-" { vec![] } else { vec!["-m", model] };
+        assert_eq!(logits, of_the_program(&model, "assets/cat.png", folder.path()));
     }
 }
 

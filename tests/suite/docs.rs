@@ -1,4 +1,5 @@
-//! docs/models.md: its tables are made from the code and from what the goldens measure. VIT_GPU_WRITE_DOCS writes them.
+//! docs/models.md: its tables are made from the code and from what the goldens measure. VIT_GPU_WRITE_DOCS writes them. And the
+//! commands of docs/many-machines.md for several devices.
 
 use std::collections::BTreeMap;
 
@@ -109,4 +110,38 @@ fn the_page_of_models_is_what_the_code_says() {
         // Another processor rounds otherwise: a multiple is no other result.
         assert!(off[0] <= 4.0 * stated[0] + 1e-6, "{row}: {:e}", off[0]);
     }
+}
+
+/// Needs a shell. One processor stands for the page's two devices.
+#[cfg(unix)]
+#[test]
+fn the_commands_for_several_devices_take_each_photo_once() {
+    use parquet::file::reader::SerializedFileReader;
+    use parquet::record::RowAccessor;
+    let page = std::fs::read_to_string(device::root().join("docs/many-machines.md")).unwrap();
+    let block = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(block.contains("-d $n"), "{block}");
+    let work = tempfile::tempdir().unwrap();
+    let photos: Vec<String> = (0..5).map(|n| format!("photos/{n}/a photo.jpg")).collect();
+    for photo in &photos {
+        let path = work.path().join(photo);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::copy(device::root().join("tests/goldens/images/small.jpg"), path).unwrap();
+    }
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_vit-gpu")).parent().unwrap().display();
+    let path = format!("{program}:{}", std::env::var("PATH").unwrap_or_default());
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-euc", &block.replace("-d $n", "-d cpu")]).current_dir(work.path()).env("PATH", path);
+    let ran = shell.env("VIT_GPU_CONFIG", "").output().unwrap();
+    assert!(ran.status.success() && work.path().join("labels-1.parquet").exists(), "{ran:?}");
+    let mut found = Vec::new();
+    for n in 0..2 {
+        let file = std::fs::File::open(work.path().join(format!("labels-{n}.parquet"))).unwrap();
+        let rows = SerializedFileReader::new(file).unwrap().into_iter().map(Result::unwrap);
+        found.extend(
+            rows.filter(|row| row.get_int(1).is_ok_and(|rank| rank == 1)).map(|row| row.get_string(0).unwrap().clone()),
+        );
+    }
+    found.sort();
+    assert_eq!(found, photos);
 }
