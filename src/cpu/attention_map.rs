@@ -29,7 +29,10 @@ pub fn run(op: &AttentionMap, operands: &Operands<'_>, out: &mut [f32]) {
                         row.iter_mut().zip(column).for_each(|(score, key)| *score += x * key);
                     }
                     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                    row.iter_mut().for_each(|score| *score = math.exp(*score - max));
+                    // A loop, so that `exp` is compiled within it: a closure may become a function for any processor.
+                    for score in &mut *row {
+                        *score = math.exp(*score - max);
+                    }
                     let sum = sum_by(row, |p| p);
                     row.iter_mut().for_each(|p| *p /= sum);
                 }

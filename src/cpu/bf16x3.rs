@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::amx::{Amx, BF16_STEP, BLOCK, Block, Line, PARTS, Ready, TILE, lines};
+use super::amx::{Amx, BF16_STEP, BLOCK, Block, Line, PARTS, Ready, TILE, lines, tiles};
 use super::pack::Packed;
 
 /// Rows split into parts: `[tile of rows][step along k][part][16 rows]` lines.
@@ -32,11 +32,11 @@ impl<'a> Rows<'a> {
         Rows { amx, lines, steps }
     }
 
-    /// `sums` of the block of rows that begins at `row` and the columns of `panel`, over a part of k, which begins with a step.
+    /// `sums` of a block of rows (the first one and their number) and the columns of `panel`, over a part of k, which begins with a step.
     pub fn multiply(
         &self,
         ready: &Ready,
-        (row, rows): (usize, usize),
+        rows: (usize, usize),
         part: &Range<usize>,
         panel: &Panel,
         sums: &mut Block<f32>,
@@ -44,9 +44,7 @@ impl<'a> Rows<'a> {
     ) {
         let (from, to) = (part.start / BF16_STEP, part.end.div_ceil(BF16_STEP));
         let tile = |i: usize| &self.lines[(i * self.steps + from) * PARTS * TILE..(i * self.steps + to) * PARTS * TILE];
-        let first = row / TILE;
-        let second = if rows > TILE { tile(first + 1) } else { &[] };
-        ready.bf16([tile(first), second], to - from, (&panel.lines, panel.parts), sums, ahead);
+        ready.bf16(tiles(rows, tile), to - from, (&panel.lines, panel.parts), sums, ahead);
     }
 }
 

@@ -25,13 +25,14 @@ pub fn zeros(what: &str, len: usize) -> Result<Vec<f32>> {
 /// [`Error::OutOfMemory`] names `what` they are for.
 pub fn grow(what: &str, values: &mut Vec<f32>, len: usize) -> Result<()> {
     let more = len.saturating_sub(values.len());
-    let full = |_| Error::OutOfMemory {
-        adapter: "cpu".to_owned(),
-        what: format!("{what}, {} bytes", 4u64.saturating_mul(len as u64)),
-    };
-    values.try_reserve_exact(more).map_err(full)?;
+    values.try_reserve_exact(more).map_err(|_| full(what, len.saturating_mul(size_of::<f32>())))?;
     values.resize(len.max(values.len()), 0.0);
     Ok(())
+}
+
+/// The error where so many bytes can't be had.
+pub fn full(what: &str, bytes: usize) -> Error {
+    Error::OutOfMemory { adapter: "cpu".to_owned(), what: format!("{what}, {bytes} bytes") }
 }
 
 #[cfg(test)]

@@ -5,49 +5,50 @@ use std::ops::{Deref, DerefMut, Range};
 use std::sync::{Arc, OnceLock};
 
 use super::amx::Line;
-use crate::error::{Error, Result};
+use super::memory::full;
+use crate::error::Result;
 
 /// Lines of memory that begin with zeros.
-enum Memory {
+enum Chunk {
     #[cfg(target_os = "linux")]
     Mapped(memmap2::MmapMut),
     Owned(Vec<Line>),
 }
 
-impl Memory {
-    fn new(count: usize) -> Option<Memory> {
+impl Chunk {
+    fn new(count: usize) -> Option<Chunk> {
         #[cfg(target_os = "linux")]
         if count * size_of::<Line>() >= LARGE {
             let map = memmap2::MmapMut::map_anon(count * size_of::<Line>()).ok()?;
             // A system without large pages goes on with small ones.
             let _ = map.advise(memmap2::Advice::HugePage);
-            return Some(Memory::Mapped(map));
+            return Some(Chunk::Mapped(map));
         }
         let mut lines = Vec::new();
         lines.try_reserve_exact(count).ok()?;
         lines.resize(count, Line::ZERO);
-        Some(Memory::Owned(lines))
+        Some(Chunk::Owned(lines))
     }
 }
 
-impl Deref for Memory {
+impl Deref for Chunk {
     type Target = [Line];
 
     fn deref(&self) -> &[Line] {
         match self {
             #[cfg(target_os = "linux")]
-            Memory::Mapped(map) => bytemuck::cast_slice(map),
-            Memory::Owned(lines) => lines,
+            Chunk::Mapped(map) => bytemuck::cast_slice(map),
+            Chunk::Owned(lines) => lines,
         }
     }
 }
 
-impl DerefMut for Memory {
+impl DerefMut for Chunk {
     fn deref_mut(&mut self) -> &mut [Line] {
         match self {
             #[cfg(target_os = "linux")]
-            Memory::Mapped(map) => bytemuck::cast_slice_mut(map),
-            Memory::Owned(lines) => lines,
+            Chunk::Mapped(map) => bytemuck::cast_slice_mut(map),
+            Chunk::Owned(lines) => lines,
         }
     }
 }
@@ -59,7 +60,7 @@ const LARGE: usize = 2 << 20;
 pub struct Arena {
     /// Bytes that are asked of the system at a time. What is never touched takes no memory.
     chunk: usize,
-    filling: Option<(Memory, usize, Arc<OnceLock<Memory>>)>,
+    filling: Option<(Chunk, usize, Arc<OnceLock<Chunk>>)>,
 }
 
 impl Arena {
@@ -77,15 +78,12 @@ impl Arena {
     /// `count` lines of zeros, filled by `fill`.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
+    /// [`crate::Error::OutOfMemory`].
     pub fn store(&mut self, count: usize, fill: impl FnOnce(&mut [Line])) -> Result<Stored> {
         if self.filling.as_ref().is_none_or(|(memory, used, _)| memory.len() - used < count) {
             self.close();
             let lines = count.max(self.chunk / size_of::<Line>());
-            let memory = Memory::new(lines).ok_or_else(|| Error::OutOfMemory {
-                adapter: "cpu".to_owned(),
-                what: format!("weights, {} bytes", lines * size_of::<Line>()),
-            })?;
+            let memory = Chunk::new(lines).ok_or_else(|| full("weights", lines * size_of::<Line>()))?;
             self.filling = Some((memory, 0, Arc::default()));
         }
         let Some((memory, used, home)) = &mut self.filling else { unreachable!("memory was just made") };
@@ -111,7 +109,7 @@ impl Drop for Arena {
 
 /// A piece of memory of an arena, which lives as long as its last piece.
 pub struct Stored {
-    home: Arc<OnceLock<Memory>>,
+    home: Arc<OnceLock<Chunk>>,
     range: Range<usize>,
 }
 

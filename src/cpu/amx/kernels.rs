@@ -1,7 +1,5 @@
 //! The inner loops.
 
-#![allow(unsafe_code)]
-
 use std::arch::asm;
 
 use super::{BLOCK, Line, PARTS, TILE};
@@ -148,50 +146,34 @@ macro_rules! kernel {
         }
     };
 }
-/// Products of parts, the smallest first: numbers of the rows' part and of the columns', where one of them changes at a time.
+/// Multiplies after each load, which changes the parts of rows or of columns.
+macro_rules! after_each {
+    ($count:tt, $($load:expr),*) => { concat!($($load, multiply!($count, "tdpbf16ps")),*) };
+}
+/// Products of parts, the smallest first, for so many parts of columns.
 macro_rules! bf16 {
     ($count:tt, 1) => {
-        concat!(
-            columns!(0),
-            rows!($count, 2),
-            multiply!($count, "tdpbf16ps"),
-            rows!($count, 1),
-            multiply!($count, "tdpbf16ps"),
-            rows!($count, 0),
-            multiply!($count, "tdpbf16ps"),
-        )
+        after_each!($count, concat!(columns!(0), rows!($count, 2)), rows!($count, 1), rows!($count, 0))
     };
     ($count:tt, 2) => {
-        concat!(
-            rows!($count, 1),
-            columns!(1),
-            multiply!($count, "tdpbf16ps"),
+        after_each!(
+            $count,
+            concat!(rows!($count, 1), columns!(1)),
             rows!($count, 0),
-            multiply!($count, "tdpbf16ps"),
-            columns!(0),
-            rows!($count, 2),
-            multiply!($count, "tdpbf16ps"),
+            concat!(columns!(0), rows!($count, 2)),
             rows!($count, 1),
-            multiply!($count, "tdpbf16ps"),
-            rows!($count, 0),
-            multiply!($count, "tdpbf16ps"),
+            rows!($count, 0)
         )
     };
     ($count:tt, 3) => {
-        concat!(
-            rows!($count, 0),
-            columns!(2),
-            multiply!($count, "tdpbf16ps"),
+        after_each!(
+            $count,
+            concat!(rows!($count, 0), columns!(2)),
             columns!(1),
-            multiply!($count, "tdpbf16ps"),
             rows!($count, 1),
-            multiply!($count, "tdpbf16ps"),
             columns!(0),
-            multiply!($count, "tdpbf16ps"),
             rows!($count, 2),
-            multiply!($count, "tdpbf16ps"),
-            rows!($count, 0),
-            multiply!($count, "tdpbf16ps"),
+            rows!($count, 0)
         )
     };
 }

@@ -1,7 +1,5 @@
 //! Whether the instructions are there, and a thread's use of them.
 
-#![allow(unsafe_code)]
-
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
 use std::marker::PhantomData;
@@ -31,7 +29,7 @@ static PALETTE: Palette = {
 };
 
 impl Amx {
-    /// Asks once.
+    /// The proof, where there is one; processor and system are asked at the first call alone.
     pub fn here() -> Option<Amx> {
         static FOUND: OnceLock<Option<Amx>> = OnceLock::new();
         *FOUND.get_or_init(|| {

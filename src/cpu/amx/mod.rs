@@ -8,6 +8,9 @@
 //!
 //! Sums in bfloat16's products are f32, rounded to nearest; numbers under 2⁻¹²⁶ count as zero. Sums of bytes are whole and exact.
 
+// Instructions that must be checked for, and assembly.
+#![allow(unsafe_code)]
+
 /// Number of rows of a tile.
 pub const TILE: usize = 16;
 /// Rows and columns of the largest block of sums: two tiles each way.
@@ -50,6 +53,11 @@ pub type Block<T> = [[T; BLOCK]; BLOCK];
 #[derive(Clone, Copy, Default)]
 #[repr(C, align(64))]
 pub struct Sums<T>(pub Block<T>);
+
+/// The tiles of a block's rows: that of its first row and, if the block has more rows than a tile, the next one.
+pub fn tiles<'a>((row, rows): (usize, usize), tile: impl Fn(usize) -> &'a [Line]) -> [&'a [Line]; 2] {
+    [tile(row / TILE), if rows > TILE { tile(row / TILE + 1) } else { &[] }]
+}
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod kernels;

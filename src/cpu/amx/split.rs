@@ -1,7 +1,5 @@
 //! Splits f32 values into parts in bfloat16.
 
-#![allow(unsafe_code)]
-
 use std::arch::x86_64::*;
 
 use super::{BF16_STEP, BLOCK, Block, Line, PARTS, TILE};
@@ -18,7 +16,7 @@ pub fn row(values: &[f32], lines: &mut [Line]) {
             let part = rounded(low, high);
             lines[i * TILE] = bytemuck::cast(part);
             if i + 1 < PARTS {
-                (low, high) = (left(low, part_of::<0>(part)), left(high, part_of::<1>(part)));
+                (low, high) = (_mm512_sub_ps(low, part_of::<0>(part)), _mm512_sub_ps(high, part_of::<1>(part)));
             }
         }
     }
@@ -37,7 +35,7 @@ pub fn columns(values: &Block<f32>, parts: &mut [[Line; BLOCK]]) {
                 let bits = rounded(low, high);
                 part[2 * i + half] = bytemuck::cast(_mm512_permutexvar_epi16(pairs, bits));
                 if at + 1 < count {
-                    (low, high) = (left(low, part_of::<0>(bits)), left(high, part_of::<1>(bits)));
+                    (low, high) = (_mm512_sub_ps(low, part_of::<0>(bits)), _mm512_sub_ps(high, part_of::<1>(bits)));
                 }
             }
         }
@@ -57,10 +55,4 @@ fn rounded(low: __m512, high: __m512) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn part_of<const HALF: i32>(part: __m512i) -> __m512 {
     _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<HALF>(part))))
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn left(value: __m512, part: __m512) -> __m512 {
-    _mm512_sub_ps(value, part)
 }

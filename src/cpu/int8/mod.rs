@@ -79,14 +79,6 @@ impl Weights {
         Ok(Weights { kernel, values, columns, n, k })
     }
 
-    /// The most rows of a tile.
-    pub fn rows(&self) -> usize {
-        match self.kernel {
-            Kernel::Amx(_) => amx::BLOCK,
-            Kernel::Dot(_) | Kernel::Plain => ROWS,
-        }
-    }
-
     /// Divides rows of activations into tiles.
     pub fn tiles(&self, m: usize) -> Vec<Rows> {
         match self.kernel {
@@ -148,23 +140,21 @@ fn lay_out(values: &mut [i8], columns: &mut [[f32; 2]], weight: &[f32], k: usize
 }
 
 impl Activations<'_> {
-    /// Whole sums of the tile that begins at `row`, by columns `panel·COLS` and on, by matrix instructions; [`Scales`] has the rest.
+    /// Whole sums of a tile's rows, by columns `panel·COLS` and on, by matrix instructions; [`Scales`] has the rest.
     /// `ahead` is asked for meanwhile.
     pub fn multiply(
         &self,
         ready: &Ready,
         weights: &Weights,
         panel: usize,
-        (row, rows): Rows,
+        rows: Rows,
         whole: &mut amx::Block<i32>,
         ahead: &[u8],
     ) {
         let Values::Lines(lines) = self.values else { unreachable!("rows for other instructions") };
         let len = weights.steps() * TILE;
         let tile = |i: usize| &lines[i * len..(i + 1) * len];
-        let first = row / TILE;
-        let second = if rows > TILE { tile(first + 1) } else { &[] };
-        ready.bytes([tile(first), second], weights.steps(), weights.panel(panel), whole, ahead);
+        ready.bytes(amx::tiles(rows, tile), weights.steps(), weights.panel(panel), whole, ahead);
     }
 }
 

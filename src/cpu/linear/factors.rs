@@ -59,12 +59,12 @@ impl<'a> Factors<'a> {
         }
     }
 
-    /// The most rows of a tile, and its columns.
-    pub fn tile(&self) -> (usize, usize) {
+    /// The columns of a tile.
+    pub fn width(&self) -> usize {
         match self {
-            Factors::F32(_, weight) => (weight.shape.rows, weight.shape.cols),
-            Factors::Bf16x3(..) => (amx::BLOCK, amx::BLOCK),
-            Factors::Int8(_, weight) => (weight.rows(), int8::COLS),
+            Factors::F32(_, weight) => weight.shape.cols,
+            Factors::Bf16x3(..) => amx::BLOCK,
+            Factors::Int8(..) => int8::COLS,
         }
     }
 

@@ -74,7 +74,8 @@ struct Task<'t, 'o> {
 /// Divides the output into tasks, so that a task's rows fit a core's cache and each thread gets a few tasks.
 fn split<'t, 'o>(product: &Product<'_>, tiles: &'t [Rows], mut rows: Vec<&'o mut [f32]>) -> Vec<Task<'t, 'o>> {
     let n = product.op.n;
-    let (most_rows, width) = product.factors.tile();
+    let width = product.factors.width();
+    let most_rows = tiles.iter().map(|(_, rows)| *rows).max().unwrap_or(1);
     let panels = n.div_ceil(width);
     let bytes = product.factors.bytes() * product.factors.depth(product.op.k);
     // Packed rows take the greater part of the core's own cache; panels of weights need the rest.
@@ -111,7 +112,7 @@ impl Task<'_, '_> {
         let arch = pulp::Arch::new();
         let first = self.tiles[0].0;
         let cols = self.out[0].len();
-        let (_, width) = product.factors.tile();
+        let width = product.factors.width();
         let ready = product.factors.amx().map(Amx::ready);
         let mut room = ROOM.take();
         let (k, depth) = (product.op.k, product.factors.depth(product.op.k));

@@ -237,8 +237,8 @@ fn row_of<const W: usize>(values: &[f32], at: usize) -> [f32; W] {
     }
 }
 
-/// `sums[ROWS][two vectors] = Σ x[k][ROWS]·panel[k][two vectors]`, or adds to what `sums` has if it `goes_on`. Each sum is taken in order of k in every tile, so that results
-/// do not depend on how the work is divided.
+/// `sums[ROWS][two vectors] = Σ x[k][ROWS]·panel[k][two vectors]`, or adds to what `sums` has if it `goes_on`. Each sum is taken in
+/// order of k in every tile, so that results do not depend on how the work is divided.
 #[inline(always)]
 fn multiply<S: Simd, const ROWS: usize>(
     simd: S,
